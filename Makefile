@@ -1,0 +1,40 @@
+# Two commands to know: `make demo` and `make test`. Each alone installs what it needs, builds, and does the job.
+PRESET ?= release
+BUILD := build/$(PRESET)
+JOBS ?= $(shell nproc)
+
+.PHONY: help demo test build deps test-asan test-tsan bench format lint clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: build ## train a small DeepSeek-V3-style model on English text, then let it continue a prompt
+	@tools/demo.sh $(BUILD)/fathom
+
+test: build ## build and run every test
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+build: deps ## build the library, the binary `fathom`, tests and benchmarks
+	@cmake --preset $(PRESET) --log-level=WARNING
+	@cmake --build --preset $(PRESET) -j $(JOBS)
+
+deps: ## install the Debian packages of packages.txt that are missing
+	@tools/install_packages.sh
+
+test-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory test PRESET=asan-ubsan
+
+test-tsan: ## the tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory test PRESET=tsan
+
+bench: build ## every benchmark, each a ratio against a limit or a peer of the same run
+	@tools/bench.sh $(BUILD)
+
+format: ## rewrite all sources with clang-format
+	@tools/format.sh --fix
+
+lint: build ## clang-tidy over all sources
+	@tools/lint.sh $(BUILD)
+
+clean: ## remove all build trees
+	@rm -rf build

@@ -1,0 +1,125 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/error.h"
+
+namespace fathom {
+namespace {
+
+/// An open descriptor that closes itself.
+struct Descriptor {
+  int value;
+  ~Descriptor() {
+    if (value >= 0) close(value);
+  }
+};
+
+int open_for_reading(const std::filesystem::path& path, struct stat& status) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  require(descriptor >= 0, "{}: cannot open: {}", path.string(), errno_text(errno));
+  if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(descriptor);
+    fail("{}: not a regular file", path.string());
+  }
+  return descriptor;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  struct stat status {};
+  const Descriptor file{open_for_reading(path, status)};
+  require(status.st_size > 0, "{}: the file is empty", path.string());
+  size_ = static_cast<std::size_t>(status.st_size);
+  void* address = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.value, 0);
+  require(address != MAP_FAILED, "{}: cannot map: {}", path.string(), errno_text(errno));
+  data_ = static_cast<const std::byte*>(address);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+AtomicFile::AtomicFile(const std::filesystem::path& path)
+    : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(getpid())) {
+  descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  require(descriptor_ >= 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  close(descriptor_);
+  unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    require(written > 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    size_ += static_cast<std::uint64_t>(written);
+  }
+}
+
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
+
+void AtomicFile::commit() {
+  require(fsync(descriptor_) == 0, "{}: cannot sync: {}", path_.string(), errno_text(errno));
+  const int closed = close(descriptor_);
+  descriptor_ = -1;
+  if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int reason = errno;
+    unlink(temporary_.c_str());
+    fail("{}: cannot write: {}", path_.string(), errno_text(reason));
+  }
+  sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
+}
+
+std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
+  struct stat status {};
+  const Descriptor file{open_for_reading(path, status)};
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  require(size <= max_bytes, "{}: {} bytes, more than the {} that such a file may have", path.string(), size,
+          max_bytes);
+  std::string content(size, '\0');
+  std::size_t at = 0;
+  while (at < content.size()) {
+    const ssize_t got = read(file.value, content.data() + at, content.size() - at);
+    if (got < 0 && errno == EINTR) continue;
+    require(got >= 0, "{}: cannot read: {}", path.string(), errno_text(errno));
+    if (got == 0) break;
+    at += static_cast<std::size_t>(got);
+  }
+  content.resize(at);
+  return content;
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const Descriptor descriptor{open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  require(descriptor.value >= 0 && fsync(descriptor.value) == 0, "{}: cannot sync the folder: {}",
+          folder.string(), errno_text(errno));
+}
+
+void create_folders(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  require(!error, "{}: cannot create the folder: {}", folder.string(), error.message());
+}
+
+}  // namespace fathom

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace fathom {
+
+/// A whole file mapped read-only. Pages are read on first touch and shared with other processes.
+/// The file must not be truncated while mapped (the kernel would raise SIGBUS); writers here replace files
+/// whole.
+class MappedFile {
+ public:
+  /// Throws `Error` when the file cannot be opened, is not a regular file, or is empty.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_}; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// A file that appears under its name whole or not at all: written beside it as `NAME.tmp-PID`, synced,
+/// renamed, and the folder synced. Destroyed before `commit`, it leaves nothing behind.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Appends. Throws `Error` naming the file on a short write (a full disk).
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+/// Reads a text file whole. `max_bytes` bounds what a hostile file can make us allocate.
+std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_bytes);
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+/// Makes a renamed or created entry of `folder` durable.
+void sync_folder(const std::filesystem::path& folder);
+
+/// Creates `folder` and its parents; throws `Error` naming it when that fails.
+void create_folders(const std::filesystem::path& folder);
+
+}  // namespace fathom

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fathom {
+
+/// How the rows of a [tokens, ...] tensor divide into sequences: sequence s is rows [offsets[s], offsets[s +
+/// 1]). Attention stays within a sequence and positions start at 0 in each.
+struct Sequences {
+  std::vector<std::int64_t> offsets;
+
+  /// `count` sequences of `length` tokens each.
+  static Sequences uniform(std::int64_t count, std::int64_t length) {
+    Sequences sequences;
+    for (std::int64_t s = 0; s <= count; ++s) sequences.offsets.push_back(s * length);
+    return sequences;
+  }
+  [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  [[nodiscard]] std::int64_t tokens() const { return offsets.back(); }
+};
+
+}  // namespace fathom

@@ -1,0 +1,89 @@
+#include "tensor/storage.h"
+
+#include <bit>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "base/error.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+/// Blocks come in sizes of 1, 1.25, 1.5 and 1.75 times a power of two: at most a quarter is wasted.
+std::size_t block_size(std::size_t bytes) {
+  if (bytes <= 256) return 256;
+  const std::size_t step = std::bit_floor(bytes) / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+class IdleBlocks {
+ public:
+  void* take(std::size_t size) {
+    const std::scoped_lock lock(mutex_);
+    const auto found = blocks_.find(size);
+    if (found == blocks_.end() || found->second.empty()) return nullptr;
+    void* block = found->second.back();
+    found->second.pop_back();
+    bytes_ -= size;
+    return block;
+  }
+
+  void give(void* block, std::size_t size) {
+    const std::scoped_lock lock(mutex_);
+    blocks_[size].push_back(block);
+    bytes_ += size;
+  }
+
+  void release() {
+    const std::scoped_lock lock(mutex_);
+    for (auto& [size, blocks] : blocks_)
+      for (void* block : blocks) std::free(block);
+    blocks_.clear();
+    bytes_ = 0;
+  }
+
+  std::size_t bytes() {
+    const std::scoped_lock lock(mutex_);
+    return bytes_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::size_t, std::vector<void*>> blocks_;
+  std::size_t bytes_ = 0;
+};
+
+/// Never destroyed: tensors of static lifetime may outlive any static object.
+IdleBlocks& idle_blocks() {
+  static auto* blocks = new IdleBlocks;
+  return *blocks;
+}
+
+}  // namespace
+
+std::shared_ptr<void> allocate_storage(std::size_t bytes) {
+  require(bytes <= SIZE_MAX / 2, "cannot allocate {} bytes", bytes);
+  const std::size_t size = block_size(bytes);
+  void* block = idle_blocks().take(size);
+  if (block == nullptr) block = std::aligned_alloc(kAlignment, size);
+  if (block == nullptr) {
+    release_idle_storage();
+    block = std::aligned_alloc(kAlignment, size);
+  }
+  require(block != nullptr, "out of memory: cannot allocate {} bytes", bytes);
+  return {block, [size](void* freed) { idle_blocks().give(freed, size); }};
+}
+
+std::size_t idle_storage_bytes() {
+  return idle_blocks().bytes();
+}
+
+void release_idle_storage() {
+  idle_blocks().release();
+}
+
+}  // namespace fathom

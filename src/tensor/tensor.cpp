@@ -1,0 +1,82 @@
+#include "tensor/tensor.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "tensor/storage.h"
+
+namespace fathom {
+
+std::int64_t element_count(const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape)
+    require(size >= 0 && !__builtin_mul_overflow(count, size, &count),
+            "the shape {} has no valid element count", shape_text(shape));
+  return count;
+}
+
+std::string shape_text(const Shape& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+Tensor Tensor::empty(Shape shape, DType dtype) {
+  const auto bytes = static_cast<std::size_t>(element_count(shape)) * dtype_size(dtype);
+  std::shared_ptr<void> storage = allocate_storage(bytes);
+  void* data = storage.get();
+  return view(data, std::move(shape), dtype, std::move(storage));
+}
+
+Tensor Tensor::zeros(Shape shape, DType dtype) {
+  Tensor tensor = empty(std::move(shape), dtype);
+  tensor.fill_zero();
+  return tensor;
+}
+
+Tensor Tensor::view(void* data, Shape shape, DType dtype, std::shared_ptr<const void> owner) {
+  Tensor tensor;
+  tensor.size_ = element_count(shape);
+  tensor.shape_ = std::move(shape);
+  tensor.dtype_ = dtype;
+  tensor.data_ = data;
+  tensor.owner_ = std::move(owner);
+  return tensor;
+}
+
+float* Tensor::f32() {
+  return const_cast<float*>(std::as_const(*this).f32());
+}
+
+const float* Tensor::f32() const {
+  require(dtype_ == DType::f32, "a tensor of {} was used as F32", dtype_name(dtype_));
+  return static_cast<const float*>(data_);
+}
+
+Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
+  require(!shape_.empty() && 0 <= begin && begin <= end && end <= shape_[0],
+          "rows [{}, {}) of a tensor of shape {}", begin, end, shape_text(shape_));
+  Shape shape = shape_;
+  shape[0] = end - begin;
+  const std::int64_t row = shape_[0] == 0 ? 0 : size_ / shape_[0];
+  auto* start = static_cast<std::byte*>(data_) + static_cast<std::size_t>(begin * row) * dtype_size(dtype_);
+  return view(start, std::move(shape), dtype_, owner_);
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+  require(element_count(shape) == size_, "cannot reshape {} to {}", shape_text(shape_), shape_text(shape));
+  return view(data_, std::move(shape), dtype_, owner_);
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy = empty(shape_, dtype_);
+  if (size_ > 0) std::memcpy(copy.data_, data_, byte_size());
+  return copy;
+}
+
+void Tensor::fill_zero() {
+  if (size_ > 0) std::memset(data_, 0, byte_size());
+}
+
+}  // namespace fathom
