@@ -4,19 +4,13 @@
 
 #include "model/config.h"
 #include "model/context.h"
+#include "model/latent_cache.h"
 #include "model/rope.h"
 #include "model/sequences.h"
 #include "model/weights.h"
 #include "tensor/tensor.h"
 
 namespace fathom {
-
-/// One layer's latent cache: rows [kv_lora_rank normalised latent; qk_rope_head_dim rotated key], nothing
-/// else. A view of rows that the cache's owner has reserved; `length` rows hold tokens.
-struct LatentCacheLayer {
-  Tensor rows;              // [capacity, kv_lora_rank + qk_rope_head_dim], f32
-  std::int64_t length = 0;  // tokens cached so far
-};
 
 /// Multi-head latent attention (technical report, section 2.1.1; equations 1 to 11).
 class Mla {

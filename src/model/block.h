@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/config.h"
+#include "model/context.h"
+#include "model/latent_cache.h"
+#include "model/mla.h"
+#include "model/mlp.h"
+#include "model/moe.h"
+#include "model/rope.h"
+#include "model/sequences.h"
+#include "model/weights.h"
+#include "tensor/tensor.h"
+
+namespace fathom {
+
+/// One Transformer block: x + MLA(norm(x)), then + FFN(norm(·)) with a dense MLP or a MoE.
+class Block {
+ public:
+  struct Saved {
+    Tensor x;  // [tokens, hidden], the block's input
+    Mla::Saved mla;
+    Tensor middle;  // [tokens, hidden], after attention's residual
+    Mlp::Saved mlp;
+    Moe::Saved moe;
+  };
+  struct Deltas {
+    Tensor input_norm;  // [tokens, hidden], gradient at the output of input_layernorm
+    Mla::Deltas mla;
+    Tensor post_norm;  // [tokens, hidden], gradient at the output of post_attention_layernorm
+    Mlp::Deltas mlp;
+    Moe::Deltas moe;
+  };
+
+  /// @param layer  decides dense or MoE; num_hidden_layers + k for the block of MTP module k
+  Block(const ModelConfig& config, std::int64_t layer, const BlockWeights& weights, const RopeTable& rope);
+
+  [[nodiscard]] bool is_moe() const { return is_moe_; }
+
+  Tensor forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
+                 std::vector<std::int64_t>* load = nullptr) const;
+  Tensor backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
+                        double balance_alpha, const Saved& saved, Deltas& deltas) const;
+  void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+                       BlockWeights& grads) const;
+
+  /// Tokens that follow those in the cache; the cache grows by them.
+  Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
+
+ private:
+  Tensor feed_forward(const Context& context, const Tensor& middle, const Sequences& sequences, Saved* saved,
+                      std::vector<std::int64_t>* load) const;
+
+  const ModelConfig& config_;
+  const BlockWeights& weights_;
+  bool is_moe_;
+  Mla mla_;
+  Mlp mlp_;
+  Moe moe_;
+};
+
+}  // namespace fathom

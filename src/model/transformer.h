@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/block.h"
+#include "model/config.h"
+#include "model/context.h"
+#include "model/latent_cache.h"
+#include "model/rope.h"
+#include "model/sequences.h"
+#include "model/weights.h"
+#include "tensor/tensor.h"
+
+namespace fathom {
+
+/// Tokens to learn from.
+struct Batch {
+  std::vector<std::int32_t> tokens;   // [tokens]
+  std::vector<std::int32_t> targets;  // [tokens], the token that follows each; -1 where there is no loss
+  Sequences sequences;
+};
+
+/// Factors of the losses beside the main one.
+struct LossFactors {
+  double mtp = 0.3;         // lambda, technical report equation 25
+  double balance = 0.0001;  // alpha, equation 17
+};
+
+/// What a forward pass over a batch measured. Cross-entropies are means over targets, in nats.
+struct Losses {
+  double main = 0;
+  std::vector<double> mtp;  // one per MTP module
+  double balance = 0;       // sum over MoE layers, before its factor
+  std::int64_t targets = 0;
+  /// [MoE layer][n_routed_experts]: tokens that went to each expert; the MTP modules' blocks come last.
+  std::vector<std::vector<std::int64_t>> expert_load;
+
+  /// What is minimised: main + mtp factor · mean(mtp) + balance factor · balance.
+  [[nodiscard]] double total(const LossFactors& factors) const;
+};
+
+/// The whole model: embedding, blocks, final norm, head, MTP modules.
+class Transformer {
+ public:
+  /// What the backward pass needs of a forward.
+  struct Saved {
+    struct Mtp {
+      Tensor embedding;  // [tokens, hidden], of the shifted tokens, before enorm
+      Tensor hidden;     // [tokens, hidden], before hnorm
+      Tensor joined;     // [tokens, 2 * hidden], input of eh_proj
+      Block::Saved block;
+      Tensor output;   // [tokens, hidden], before shared_head.norm
+      Tensor dnormed;  // [tokens, hidden], gradient of the mean loss at the output of shared_head.norm
+    };
+    std::vector<Block::Saved> blocks;
+    Tensor output;   // [tokens, hidden], of the last block
+    Tensor dnormed;  // [tokens, hidden], gradient of the mean loss at the output of the final norm
+    Tensor dhead;    // [vocab, hidden], gradient of all losses at the head's weight
+    std::vector<Mtp> mtp;
+  };
+
+  /// Keeps references: config and weights must outlive the model.
+  /// @param max_positions  longest sequence that will be asked for
+  Transformer(const ModelConfig& config, const TransformerWeights& weights, std::int64_t max_positions);
+  Transformer(const Transformer&) = delete;
+  Transformer& operator=(const Transformer&) = delete;
+
+  /// Losses of a batch. `saved` null: evaluation, nothing is kept. Logits are made and used a slice of tokens
+  /// at a time, together with their gradient.
+  Losses forward(const Context& context, const Batch& batch, const LossFactors& factors, Saved* saved) const;
+
+  /// grads += scale · d(total loss) / d(parameters).
+  void backward(const Context& context, const Batch& batch, const LossFactors& factors, double scale,
+                const Saved& saved, TransformerWeights& grads) const;
+
+  /// Hidden states after the final norm, [tokens, hidden], of whole sequences.
+  Tensor hidden_states(const Context& context, std::span<const std::int32_t> tokens,
+                       const Sequences& sequences) const;
+
+  /// Hidden states after the final norm of tokens that follow those in the cache; the cache grows by them.
+  Tensor forward_cached(const Context& context, std::span<const std::int32_t> tokens,
+                        LatentCache& cache) const;
+
+  /// Logits [tokens, vocab] of hidden states after the final norm.
+  Tensor head(const Context& context, const Tensor& hidden) const;
+
+  [[nodiscard]] const ModelConfig& config() const { return config_; }
+  [[nodiscard]] std::int64_t max_positions() const { return rope_.positions(); }
+
+ private:
+  Tensor embed(std::span<const std::int32_t> tokens) const;
+
+  const ModelConfig& config_;
+  const TransformerWeights& weights_;
+  RopeTable rope_;
+  std::vector<Block> blocks_;
+  std::vector<Block> mtp_blocks_;
+};
+
+}  // namespace fathom
