@@ -10,7 +10,7 @@ namespace fathom::kernels {
 void swiglu_forward(ThreadPool& pool, const float* gate, const float* up, std::int64_t count, float* out);
 
 /// From dproduct, the gradient at silu(gate) · up: dgate, dup, and `product` = silu(gate) · up again, which
-/// down_proj's weight gradient needs (recomputed rather than kept).
+/// down_proj's weight gradient needs (recomputed rather than kept). An output may be an input.
 void swiglu_backward(ThreadPool& pool, const float* dproduct, const float* gate, const float* up,
                      std::int64_t count, float* dgate, float* dup, float* product);
 
