@@ -23,7 +23,15 @@ struct YarnScaling {
   double beta_slow = 1.0;
   double mscale = 1.0;
   double mscale_all_dim = 0.0;
+  std::optional<double> attention_factor;  // given outright instead of by the two above
+
+  /// What cosines and sines are multiplied with: `attention_factor`, or the quotient of the two mscales.
+  [[nodiscard]] double cos_sin_factor() const;
 };
+
+/// The epsilon of q_a_layernorm and kv_a_layernorm: the references leave it at this whatever `rms_norm_eps`
+/// is.
+inline constexpr double kLatentNormEps = 1e-6;
 
 /// What the released FP8 checkpoints say of their storage.
 struct Fp8Storage {
@@ -88,9 +96,10 @@ struct ModelConfig {
   [[nodiscard]] double softmax_scale() const;
 };
 
-/// Reads a Hugging Face `config.json`, or Fathom's own training config (the same keys, and a `training`
-/// section, which this leaves alone). Each key is honoured, known to be irrelevant to the result, or named in
-/// the error.
+/// Reads a Hugging Face `config.json` of model_type deepseek_v2, deepseek_v3 or kimi_k2, or Fathom's own
+/// training config (the same keys, and a `training` section, which this leaves alone). Each key is honoured,
+/// known to be irrelevant to the result, or named in the error. An absent key takes the default of
+/// `transformers`' DeepseekV2Config or DeepseekV3Config.
 /// @param where  names the file in messages
 ModelConfig model_config_from_json(const Json& json, std::string_view where);
 
