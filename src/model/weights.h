@@ -101,11 +101,15 @@ struct ParameterCounts {
 };
 ParameterCounts count_parameters(const ModelConfig& config);
 
+/// Where the embeddings are tied, makes `lm_head` the embedding's tensor: to be called when that is in place.
+void tie_head(const ModelConfig& config, TransformerWeights& weights);
+
 /// f32 weights in one block of memory: matrices normal with `initializer_range`, norms one, biases zero. Each
 /// parameter has its own random stream, named by its place in the list.
 TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed);
 
 /// f32 zeros shaped as the parameters of `config`, in one block of memory: gradients, optimizer moments.
+/// Each begins at a multiple of 64 bytes; the gaps hold zeros.
 /// @param arena  where to put the whole block as one flat tensor, if wanted
 TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullptr);
 
