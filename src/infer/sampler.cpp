@@ -1,0 +1,145 @@
+#include "infer/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+
+namespace fathom {
+namespace {
+
+using Candidate = Sampler::Candidate;
+
+/// Stream of the Philox generator that sampling draws from; other users of the same seed take others.
+constexpr std::uint64_t kSamplingStream = 0x53414D504C45;  // "SAMPLE"
+
+[[noreturn]] void out_of_range(const char* option, double value, const char* range) {
+  throw UsageError(fmt::format("{} is {}; it must be {}", option, value, range));
+}
+
+/// Keeps the `keep` candidates of highest rank, which come out sorted.
+template <typename Better>
+void keep_best(std::vector<Candidate>& candidates, std::size_t keep, const Better& better) {
+  keep = std::min(keep, candidates.size());
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(keep),
+                    candidates.end(), better);
+  candidates.resize(keep);
+}
+
+double largest(const std::vector<Candidate>& candidates) {
+  double value = candidates.front().probability;
+  for (const Candidate& candidate : candidates) value = std::max(value, candidate.probability);
+  return value;
+}
+
+void normalise(std::vector<Candidate>& candidates) {
+  double sum = 0;
+  for (const Candidate& candidate : candidates) sum += candidate.probability;
+  for (Candidate& candidate : candidates) candidate.probability /= sum;
+}
+
+/// Probabilities of candidates whose `probability` holds a logit. The largest is taken off before the
+/// division, which a tiny temperature would make overflow.
+void softmax(std::vector<Candidate>& candidates, double temperature) {
+  const double best = largest(candidates);
+  for (Candidate& candidate : candidates)
+    candidate.probability = std::exp((candidate.probability - best) / temperature);
+  normalise(candidates);
+}
+
+bool more_probable(const Candidate& a, const Candidate& b) {
+  return a.probability != b.probability ? a.probability > b.probability : a.token < b.token;
+}
+
+/// The fewest tokens that reach `top_p`, best first. A heap, not a sort: of a vocabulary of 129,280 a few
+/// hundred are usually enough.
+std::vector<Candidate> take_top_p(std::vector<Candidate> candidates, double top_p) {
+  const auto worse = [](const Candidate& a, const Candidate& b) { return more_probable(b, a); };
+  std::ranges::make_heap(candidates, worse);
+  std::vector<Candidate> kept;
+  double reached = 0;
+  auto end = candidates.end();
+  while (end != candidates.begin() && (kept.empty() || reached < top_p)) {
+    std::pop_heap(candidates.begin(), end, worse);
+    --end;
+    kept.push_back(*end);
+    reached += end->probability;
+  }
+  return kept;
+}
+
+}  // namespace
+
+void validate_sampling_options(const SamplingOptions& o) {
+  // Written so that NaN fails each.
+  if (!(o.temperature >= 0 && std::isfinite(o.temperature)))
+    out_of_range("temperature", o.temperature, "0 (greedy) or more");
+  if (o.top_k < 0) out_of_range("top-k", static_cast<double>(o.top_k), "0 (off) or more");
+  if (!(o.top_p > 0 && o.top_p <= 1)) out_of_range("top-p", o.top_p, "above 0 and at most 1 (off)");
+  if (!(o.min_p >= 0 && o.min_p <= 1)) out_of_range("min-p", o.min_p, "from 0 (off) to 1");
+  if (!(o.repetition_penalty >= 0.01 && o.repetition_penalty <= 100))
+    out_of_range("repetition-penalty", o.repetition_penalty, "from 0.01 to 100 (1: off)");
+}
+
+bool usable_logits(std::span<const float> logits) {
+  bool any_finite = false;
+  for (const float logit : logits) {
+    if (!(logit < std::numeric_limits<float>::infinity())) return false;  // NaN too
+    any_finite = any_finite || logit > -std::numeric_limits<float>::infinity();
+  }
+  return any_finite;
+}
+
+Sampler::Sampler(const SamplingOptions& options) : options_(options), rng_(options.seed, kSamplingStream) {
+  validate_sampling_options(options);
+}
+
+void Sampler::accept(std::int32_t token) {
+  const auto index = static_cast<std::size_t>(token);
+  if (index >= seen_.size()) seen_.resize(index + 1);
+  seen_[index] = true;
+}
+
+double Sampler::penalised(std::span<const float> logits, std::size_t token) const {
+  const double logit = logits[token];
+  if (token >= seen_.size() || !seen_[token]) return logit;
+  return logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+}
+
+std::vector<Sampler::Candidate> Sampler::distribution(std::span<const float> logits) const {
+  require(usable_logits(logits), "the model's logits are not numbers: its weights hold NaN or infinity");
+  std::vector<Candidate> candidates;
+  candidates.reserve(logits.size());
+  for (std::size_t token = 0; token < logits.size(); ++token)
+    if (logits[token] > -std::numeric_limits<float>::infinity())
+      candidates.push_back({static_cast<std::int32_t>(token), penalised(logits, token)});
+
+  if (options_.temperature == 0) {
+    keep_best(candidates, 1, more_probable);
+    candidates.front().probability = 1.0;
+    return candidates;
+  }
+  if (options_.top_k > 0) keep_best(candidates, static_cast<std::size_t>(options_.top_k), more_probable);
+  softmax(candidates, options_.temperature);
+  if (options_.top_p < 1) candidates = take_top_p(std::move(candidates), options_.top_p);
+  const double least = options_.min_p * largest(candidates);
+  std::erase_if(candidates, [&](const Candidate& candidate) {
+    return candidate.probability == 0 || candidate.probability < least;
+  });
+  normalise(candidates);
+  return candidates;
+}
+
+std::int32_t Sampler::sample(std::span<const float> logits) {
+  const std::vector<Candidate> candidates = distribution(logits);
+  if (candidates.size() == 1) return candidates.front().token;
+  double left = rng_.uniform();
+  for (const Candidate& candidate : candidates) {
+    left -= candidate.probability;
+    if (left < 0) return candidate.token;
+  }
+  return candidates.back().token;  // the probabilities' sum rounds to a little less than 1
+}
+
+}  // namespace fathom

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/rng.h"
+
+namespace fathom {
+
+/// How the next token is chosen. The defaults sample from the model's own distribution.
+struct SamplingOptions {
+  double temperature = 1.0;         // logits are divided by it; 0: always the most probable token
+  std::int64_t top_k = 0;           // only the k most probable; 0: off
+  double top_p = 1.0;               // the fewest tokens that together reach this probability; 1: off
+  double min_p = 0.0;               // only tokens at least this times as probable as the best; 0: off
+  double repetition_penalty = 1.0;  // divides positive and multiplies negative logits of tokens seen; 1: off
+  std::uint64_t seed = 0;
+};
+
+/// Throws `UsageError` naming the option that is out of range.
+void validate_sampling_options(const SamplingOptions& options);
+
+/// Chooses tokens. The filters run in the order in which `transformers` runs them: repetition penalty,
+/// temperature, top-k, top-p, min-p. (llama.cpp's default puts the temperature last; the two differ where a
+/// temperature other than 1 meets top-p or min-p.) Two tokens of equal logit rank by id, so top-k keeps
+/// exactly k tokens and greedy choice takes the lowest id.
+class Sampler {
+ public:
+  struct Candidate {
+    std::int32_t token;
+    double probability;
+  };
+
+  explicit Sampler(const SamplingOptions& options);
+
+  /// Notes a token of the prompt or of the answer, for the repetition penalty.
+  void accept(std::int32_t token);
+
+  /// The next token for `logits` [vocab]. Draws one number, or none where the choice is greedy.
+  /// Throws `Error` when no logit is a number, or one is NaN or +infinity; -infinity forbids a token.
+  std::int32_t sample(std::span<const float> logits);
+
+  /// What `sample` draws from: tokens of probability above 0, which sum to 1.
+  [[nodiscard]] std::vector<Candidate> distribution(std::span<const float> logits) const;
+
+ private:
+  /// Logit of a token with the repetition penalty.
+  [[nodiscard]] double penalised(std::span<const float> logits, std::size_t token) const;
+
+  SamplingOptions options_;
+  Rng rng_;
+  std::vector<bool> seen_;  // by token id
+};
+
+/// Whether every logit is a number or -infinity and at least one is finite.
+bool usable_logits(std::span<const float> logits);
+
+}  // namespace fathom
