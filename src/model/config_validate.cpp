@@ -1,4 +1,3 @@
-#include <cmath>
 #include <initializer_list>
 #include <utility>
 
@@ -16,6 +15,8 @@ constexpr std::int64_t kMostLayers = 4096;
 /// Expert networks in all layers: Kimi-K2 has 23,040. Bounds what a hostile file makes us allocate.
 constexpr std::int64_t kMostExpertNetworks = std::int64_t{1} << 20;
 constexpr double kMostParameters = 0x1p53;
+/// Of factors and the like: squares of it are far from overflow, in f32 too.
+constexpr double kLargestNumber = 1e12;
 
 void check_range(std::string_view where, std::string_view key, std::int64_t value, std::int64_t least,
                  std::int64_t most) {
@@ -23,7 +24,13 @@ void check_range(std::string_view where, std::string_view key, std::int64_t valu
 }
 
 void check_positive(std::string_view where, std::string_view key, double value) {
-  require(std::isfinite(value) && value > 0, "{}: {} is {}, expected a positive number", where, key, value);
+  require(value > 0 && value <= kLargestNumber, "{}: {} is {}, expected a positive number up to {}", where,
+          key, value, kLargestNumber);
+}
+
+void check_not_negative(std::string_view where, std::string_view key, double value) {
+  require(value >= 0 && value <= kLargestNumber, "{}: {} is {}, expected a number from 0 up to {}", where,
+          key, value, kLargestNumber);
 }
 
 void check_sizes(const ModelConfig& c, std::string_view where) {
@@ -51,28 +58,24 @@ void check_sizes(const ModelConfig& c, std::string_view where) {
 void check_numbers(const ModelConfig& c, std::string_view where) {
   check_positive(where, "rms_norm_eps", c.rms_norm_eps);
   check_positive(where, "routed_scaling_factor", c.routed_scaling_factor);
-  require(std::isfinite(c.initializer_range) && c.initializer_range >= 0,
-          "{}: initializer_range is {}, expected a number from 0 up", where, c.initializer_range);
-  require(std::isfinite(c.rope_theta) && c.rope_theta > 1, "{}: rope_theta is {}, expected a number above 1",
-          where, c.rope_theta);
-  if (c.aux_loss_alpha)
-    require(std::isfinite(*c.aux_loss_alpha) && *c.aux_loss_alpha >= 0,
-            "{}: aux_loss_alpha is {}, expected a number from 0 up", where, *c.aux_loss_alpha);
+  check_not_negative(where, "initializer_range", c.initializer_range);
+  require(c.rope_theta > 1 && c.rope_theta <= kLargestNumber,
+          "{}: rope_theta is {}, expected a number above 1, up to {}", where, c.rope_theta, kLargestNumber);
+  if (c.aux_loss_alpha) check_not_negative(where, "aux_loss_alpha", *c.aux_loss_alpha);
 }
 
 void check_yarn(const YarnScaling& yarn, std::string_view where) {
-  require(std::isfinite(yarn.factor) && yarn.factor >= 1,
-          "{}: rope_scaling.factor is {}, expected a number from 1 up", where, yarn.factor);
+  require(yarn.factor >= 1 && yarn.factor <= kLargestNumber,
+          "{}: rope_scaling.factor is {}, expected a number from 1 up to {}", where, yarn.factor,
+          kLargestNumber);
   check_range(where, "rope_scaling.original_max_position_embeddings", yarn.original_max_position_embeddings,
               1, std::int64_t{1} << 31);
   check_positive(where, "rope_scaling.beta_slow", yarn.beta_slow);
-  require(std::isfinite(yarn.beta_fast) && yarn.beta_fast >= yarn.beta_slow,
+  require(yarn.beta_fast >= yarn.beta_slow && yarn.beta_fast <= kLargestNumber,
           "{}: rope_scaling.beta_fast is {}, expected at least beta_slow ({})", where, yarn.beta_fast,
           yarn.beta_slow);
-  for (const auto& [key, value] : std::initializer_list<std::pair<std::string_view, double>>{
-           {"mscale", yarn.mscale}, {"mscale_all_dim", yarn.mscale_all_dim}})
-    require(std::isfinite(value) && value >= 0, "{}: rope_scaling.{} is {}, expected a number from 0 up",
-            where, key, value);
+  check_not_negative(where, "rope_scaling.mscale", yarn.mscale);
+  check_not_negative(where, "rope_scaling.mscale_all_dim", yarn.mscale_all_dim);
   if (yarn.attention_factor) check_positive(where, "rope_scaling.attention_factor", *yarn.attention_factor);
 }
 

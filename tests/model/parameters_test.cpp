@@ -85,6 +85,9 @@ struct Published {
   ModelConfig (*config)();
   std::int64_t total, activated, without_input_embedding, mtp_module;
 };
+std::ostream& operator<<(std::ostream& out, const Published& published) {
+  return out << published.name;
+}
 
 class PublishedCountsTest : public testing::TestWithParam<Published> {};
 

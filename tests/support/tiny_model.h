@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct NamedConfig {
   std::string name;  // of letters and digits, for parameterised tests
   ModelConfig config;
 };
+inline std::ostream& operator<<(std::ostream& out, const NamedConfig& model) {
+  return out << model.name;
+}
 
 /// Every kind of model: both families, each routing, with and without q-LoRA, YaRN, 0 to 2 shared experts,
 /// tied and untied, attention biases, MTP of depth 0 to 2, only dense layers.
