@@ -41,6 +41,14 @@ Tensor linear_backward_input(const Context& context, const LinearWeight& w, cons
   return dx;
 }
 
+void add_linear_backward_input(const Context& context, const LinearWeight& w, const Tensor& dy, Tensor& dx) {
+  const kernels::WeightMatrix matrix = w.matrix();
+  const std::int64_t tokens = token_count(dy);
+  require(dx.size() == tokens * matrix.in, "a gradient of shape {} for {} tokens and a weight of shape {}",
+          shape_text(dx.shape()), tokens, shape_text(w.weight.shape()));
+  kernels::linear_backward_input(context.pool, dy.f32(), tokens, matrix, dx.f32(), true);
+}
+
 void linear_backward_weight(const Context& context, const Tensor& dy, const Tensor& x, LinearWeight& grad) {
   const std::int64_t tokens = token_count(x);
   const std::int64_t out = grad.weight.dim(0);

@@ -14,6 +14,9 @@ Tensor linear_forward(const Context& context, const LinearWeight& w, const Tenso
 /// dx[tokens, in] = dy[tokens, out] · W. The weight is f32.
 Tensor linear_backward_input(const Context& context, const LinearWeight& w, const Tensor& dy);
 
+/// The same, added to `dx`.
+void add_linear_backward_input(const Context& context, const LinearWeight& w, const Tensor& dy, Tensor& dx);
+
 /// grad.weight += dyᵀ · x, grad.bias += column sums of dy.
 void linear_backward_weight(const Context& context, const Tensor& dy, const Tensor& x, LinearWeight& grad);
 

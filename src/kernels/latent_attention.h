@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/thread_pool.h"
+
+namespace fathom::kernels {
+
+struct LatentAttentionShape {
+  std::int64_t heads;
+  std::int64_t latent_dim;  // kv_lora_rank
+  std::int64_t rope_dim;    // qk_rope_head_dim
+  float scale;              // of the scores, YaRN's mscale² included
+};
+
+/// The absorbed form of MLA (DeepSeek-V2, arXiv 2405.04434, section 2.1.2): attention of new tokens to the
+/// latent cache itself, whose rows serve all heads as keys and, less their rotated part, as values.
+/// @param q       [tokens, heads, latent_dim + rope_dim], queries folded through W^UK, then the rotated part
+/// @param cache   [length, latent_dim + rope_dim]; token i sees its first `length - tokens + i + 1` rows
+/// @param out     [tokens, heads, latent_dim], attention-weighted latents
+/// Cost: the cache is read once for each 64 rows of queries (all heads of a few tokens), with online softmax;
+/// long caches are cut into runs of fixed size whose results merge in order, so threads do not change a bit.
+void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const float* q,
+                      std::int64_t tokens, const float* cache, std::int64_t length, float* out);
+
+}  // namespace fathom::kernels

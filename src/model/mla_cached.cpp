@@ -1,0 +1,155 @@
+// Mla::forward_cached: generation. Apart from mla.cpp because nothing here has a backward pass.
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <numeric>
+
+#include "base/error.h"
+#include "kernels/attention.h"
+#include "kernels/gemm.h"
+#include "kernels/latent_attention.h"
+#include "kernels/norm.h"
+#include "kernels/weight_rows.h"
+#include "model/linear.h"
+#include "model/mla.h"
+
+namespace fathom {
+namespace {
+
+using kernels::Transpose;
+
+/// Whether folding W^UK and W^UV into queries and outputs takes no more multiplications than expanding every
+/// cached token's keys and values, for `tokens` new ones of `length` in all.
+bool absorbed_is_cheaper(const ModelConfig& config, std::int64_t tokens, std::int64_t length) {
+  const auto latent = static_cast<double>(config.kv_lora_rank);
+  const auto head = static_cast<double>(config.qk_nope_head_dim + config.v_head_dim);
+  const auto rope = static_cast<double>(config.qk_rope_head_dim);
+  const auto rows = static_cast<double>(tokens);
+  const double pairs =
+      rows * (static_cast<double>(length) - (rows - 1.0) / 2.0);  // of a query and a key it sees
+  return rows * latent * head + pairs * (2.0 * latent + rope) <=
+         static_cast<double>(length) * latent * head + pairs * (head + rope);
+}
+
+}  // namespace
+
+Tensor Mla::forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const {
+  const std::int64_t tokens = x.dim(0);
+  const std::int64_t width = config_.latent_dim();
+  const std::int64_t end = cache.length + tokens;
+  require(cache.rows.dim(1) == width, "a latent cache of rows of {} values for a model that keeps {}",
+          cache.rows.dim(1), width);
+  require(end <= cache.rows.dim(0), "the latent cache holds {} of {} tokens and cannot take {} more",
+          cache.length, cache.rows.dim(0), tokens);
+  check_positions(end);
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(tokens));
+  std::iota(positions.begin(), positions.end(), cache.length);
+
+  const Tensor q = queries(context, x, positions, nullptr);
+  const Tensor kv_a = latents(context, x, positions);
+  float* rows = cache.rows.f32() + cache.length * width;
+  kernels::rmsnorm_forward(context.pool, kv_a.f32(), width, weights_.kv_a_layernorm.f32(), kLatentNormEps,
+                           tokens, config_.kv_lora_rank, rows, width);
+  for (std::int64_t t = 0; t < tokens; ++t)
+    std::copy_n(kv_a.f32() + t * width + config_.kv_lora_rank, config_.qk_rope_head_dim,
+                rows + t * width + config_.kv_lora_rank);
+  cache.length = end;
+
+  const Tensor attention = absorbed_is_cheaper(config_, tokens, end) ? attend_absorbed(context, q, cache)
+                                                                     : attend_expanded(context, q, cache);
+  return linear_forward(context, weights_.o_proj, attention);
+}
+
+Tensor Mla::attend_absorbed(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const {
+  const std::int64_t tokens = q.dim(0);
+  const std::int64_t heads = config_.num_attention_heads;
+  const std::int64_t nope = config_.qk_nope_head_dim;
+  const std::int64_t rope = config_.qk_rope_head_dim;
+  const std::int64_t value = config_.v_head_dim;
+  const std::int64_t latent = config_.kv_lora_rank;
+  const std::int64_t width = config_.latent_dim();
+  const std::int64_t q_stride = heads * config_.qk_head_dim();
+  const kernels::WeightMatrix kv_b = weights_.kv_b_proj.matrix();
+  // A narrow type's rows are widened a strip at a time, small enough to stay in the nearest cache.
+  constexpr std::int64_t kStripValues = 1 << 13;
+  const std::int64_t strip = std::max<std::int64_t>(1, kStripValues / latent);
+  const auto strip_scratch = [&] {
+    return std::make_unique_for_overwrite<float[]>(
+        kv_b.dtype == DType::f32 ? 0 : static_cast<std::size_t>(strip * latent));
+  };
+
+  Tensor folded = Tensor::empty({tokens, heads, width});
+  context.pool.parallel_for(static_cast<std::size_t>(heads), [&](std::size_t index) {
+    const auto h = static_cast<std::int64_t>(index);
+    const auto scratch = strip_scratch();
+    const float* from = q.f32() + h * config_.qk_head_dim();
+    float* to = folded.f32() + h * width;
+    const std::int64_t first = h * (nope + value);
+    for (std::int64_t row = 0; row < nope; row += strip) {
+      const std::int64_t rows = std::min(strip, nope - row);
+      const float* w_uk = kernels::weight_rows_f32(kv_b, first + row, first + row + rows, scratch.get());
+      kernels::gemm_serial(tokens, latent, rows, 1.0F, {from + row, q_stride}, {w_uk, latent},
+                           row == 0 ? 0.0F : 1.0F, to, heads * width);
+    }
+    for (std::int64_t t = 0; t < tokens; ++t)
+      std::copy_n(from + t * q_stride + nope, rope, to + t * heads * width + latent);
+  });
+
+  Tensor attended = Tensor::empty({tokens, heads, latent});
+  kernels::latent_attention(context.pool, {heads, latent, rope, static_cast<float>(config_.softmax_scale())},
+                            folded.f32(), tokens, cache.rows.f32(), cache.length, attended.f32());
+
+  Tensor out = Tensor::empty({tokens, heads, value});
+  context.pool.parallel_for(static_cast<std::size_t>(heads), [&](std::size_t index) {
+    const auto h = static_cast<std::int64_t>(index);
+    const auto scratch = strip_scratch();
+    const std::int64_t first = h * (nope + value) + nope;
+    for (std::int64_t row = 0; row < value; row += strip) {
+      const std::int64_t rows = std::min(strip, value - row);
+      const float* w_uv = kernels::weight_rows_f32(kv_b, first + row, first + row + rows, scratch.get());
+      kernels::gemm_serial(tokens, rows, latent, 1.0F, {attended.f32() + h * latent, heads * latent},
+                           {w_uv, latent, Transpose::yes}, 0.0F, out.f32() + h * value + row, heads * value);
+    }
+  });
+  return out;
+}
+
+Tensor Mla::attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const {
+  const std::int64_t tokens = q.dim(0);
+  const std::int64_t length = cache.length;
+  const std::int64_t heads = config_.num_attention_heads;
+  const std::int64_t head_width = config_.qk_nope_head_dim + config_.v_head_dim;
+  const std::int64_t latent = config_.kv_lora_rank;
+  const std::int64_t width = config_.latent_dim();
+  const kernels::WeightMatrix kv_b = weights_.kv_b_proj.matrix();
+  // Few enough heads at a time that their keys and values stay within 64 MB.
+  constexpr std::int64_t kExpandedValues = 1 << 24;
+  const std::int64_t group = std::clamp<std::int64_t>(kExpandedValues / (length * head_width), 1, heads);
+
+  Tensor kv = Tensor::empty({length, group, head_width});
+  Tensor scratch = Tensor::empty({group * head_width, latent});
+  Tensor out = Tensor::empty({tokens, heads, config_.v_head_dim});
+  const kernels::AttentionSpan span{0, tokens, 0, length};
+  for (std::int64_t head = 0; head < heads; head += group) {
+    const std::int64_t count = std::min(group, heads - head);
+    const std::int64_t stride = count * head_width;
+    const float* w =
+        kernels::weight_rows_f32(kv_b, head * head_width, (head + count) * head_width, scratch.f32());
+    kernels::gemm(context.pool, length, stride, latent, 1.0F, {cache.rows.f32(), width},
+                  {w, latent, Transpose::yes}, 0.0F, kv.f32(), stride);
+    const std::int64_t dim = config_.qk_head_dim();
+    kernels::attention_forward(
+        context.pool,
+        {count, config_.qk_nope_head_dim, config_.qk_rope_head_dim, config_.v_head_dim,
+         static_cast<float>(config_.softmax_scale())},
+        {{q.f32() + head * dim, heads * dim, dim},
+         {kv.f32(), stride, head_width},
+         {cache.rows.f32() + latent, width, 0},
+         {kv.f32() + config_.qk_nope_head_dim, stride, head_width}},
+        {&span, 1}, {out.f32() + head * config_.v_head_dim, heads * config_.v_head_dim, config_.v_head_dim},
+        nullptr);
+  }
+  return out;
+}
+
+}  // namespace fathom

@@ -1,0 +1,333 @@
+#include "model/mla.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "numerics/small_float.h"
+#include "support/shared_data.h"
+
+namespace fathom {
+namespace {
+
+/// The generator of goldens/make_mla.py: values in [-scale / 2, scale / 2) + offset.
+Tensor hashed(std::uint32_t stream, Shape shape, float scale, float offset = 0.0F) {
+  Tensor out = Tensor::empty(std::move(shape));
+  for (std::uint32_t i = 0; float& value : out.values()) {
+    std::uint32_t x = i++ * 747796405U + stream * 2891336453U;
+    for (int round = 0; round < 2; ++round) x = (x ^ x >> 16U) * 0x45D9F3BU;
+    x ^= x >> 16U;
+    value = (static_cast<float>(x >> 8U) / 16777216.0F - 0.5F) * scale + offset;
+  }
+  return out;
+}
+
+/// Largest difference over the largest magnitude of `expected`: errors of sums scale with the whole.
+double relative_error(std::span<const float> actual, std::span<const float> expected) {
+  EXPECT_EQ(actual.size(), expected.size());
+  double difference = 0.0;
+  double magnitude = 1e-30;
+  for (std::size_t i = 0; i < std::min(actual.size(), expected.size()); ++i) {
+    if (!std::isfinite(actual[i])) return HUGE_VAL;
+    difference =
+        std::max(difference, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
+    magnitude = std::max(magnitude, std::abs(static_cast<double>(expected[i])));
+  }
+  return difference / magnitude;
+}
+
+bool same_bytes(const Tensor& a, const Tensor& b) {
+  return a.byte_size() == b.byte_size() && std::memcmp(a.data(), b.data(), a.byte_size()) == 0;
+}
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.hidden_size = 24;
+  config.num_attention_heads = 3;
+  config.num_hidden_layers = 1;
+  config.q_lora_rank = 10;
+  config.kv_lora_rank = 12;
+  config.qk_nope_head_dim = 6;
+  config.qk_rope_head_dim = 8;
+  config.v_head_dim = 10;
+  config.rms_norm_eps = 1e-6;
+  return config;
+}
+
+/// Every parameter of the layer by its name in a checkpoint, as `config` has them.
+std::map<std::string, Tensor*> parameters(const ModelConfig& config, MlaWeights& w) {
+  const std::int64_t heads = config.num_attention_heads;
+  std::map<std::string, Tensor*> all;
+  const auto linear = [&](const std::string& name, LinearWeight& place, std::int64_t out, std::int64_t in,
+                          bool bias) {
+    place.weight = Tensor::zeros({out, in});
+    all[name + ".weight"] = &place.weight;
+    if (!bias) return;
+    place.bias = Tensor::zeros({out});
+    all[name + ".bias"] = &place.bias;
+  };
+  const auto norm = [&](const std::string& name, Tensor& place, std::int64_t size) {
+    place = Tensor::zeros({size});
+    all[name + ".weight"] = &place;
+  };
+  if (config.q_lora_rank == 0) {
+    linear("q_proj", w.q_proj, heads * config.qk_head_dim(), config.hidden_size, false);
+  } else {
+    linear("q_a_proj", w.q_a_proj, config.q_lora_rank, config.hidden_size, config.attention_bias);
+    norm("q_a_layernorm", w.q_a_layernorm, config.q_lora_rank);
+    linear("q_b_proj", w.q_b_proj, heads * config.qk_head_dim(), config.q_lora_rank, false);
+  }
+  linear("kv_a_proj_with_mqa", w.kv_a_proj_with_mqa, config.latent_dim(), config.hidden_size,
+         config.attention_bias);
+  norm("kv_a_layernorm", w.kv_a_layernorm, config.kv_lora_rank);
+  linear("kv_b_proj", w.kv_b_proj, heads * (config.qk_nope_head_dim + config.v_head_dim), config.kv_lora_rank,
+         false);
+  linear("o_proj", w.o_proj, config.hidden_size, heads * config.v_head_dim, config.attention_bias);
+  return all;
+}
+
+MlaWeights hashed_weights(const ModelConfig& config) {
+  MlaWeights weights;
+  std::uint32_t stream = 10;
+  for (const auto& [name, place] : parameters(config, weights))
+    *place =
+        hashed(stream++, place->shape(), 1.0F, name.find("layernorm") != std::string::npos ? 1.0F : 0.0F);
+  return weights;
+}
+
+Sequences sequences_of(const std::vector<std::int64_t>& lengths) {
+  Sequences sequences;
+  sequences.offsets.push_back(0);
+  for (const std::int64_t length : lengths) sequences.offsets.push_back(sequences.offsets.back() + length);
+  return sequences;
+}
+
+/// Forward and backward of one layer.
+struct TrainingStep {
+  Tensor y;
+  Tensor dx;
+  MlaWeights grads;
+  std::map<std::string, Tensor*> grad;
+
+  TrainingStep(const ModelConfig& config, const MlaWeights& weights, const Tensor& x, const Tensor& dy,
+               const Sequences& sequences, std::size_t threads) {
+    ThreadPool pool(threads);
+    const Context context{pool};
+    const RopeTable rope(config, sequences.tokens());
+    const Mla mla(config, weights, rope);
+    Mla::Saved saved;
+    Mla::Deltas deltas;
+    grad = parameters(config, grads);
+    y = mla.forward(context, x, sequences, &saved);
+    dx = mla.backward_input(context, dy, sequences, saved, deltas);
+    mla.backward_weight(context, saved, deltas, grads);
+  }
+};
+
+ModelConfig golden_config(const nlohmann::json& golden) {
+  ModelConfig config = small_config();
+  config.family = golden["family"] == "v2" ? ModelFamily::deepseek_v2 : ModelFamily::deepseek_v3;
+  config.q_lora_rank = golden["q_lora_rank"].is_null() ? 0 : golden["q_lora_rank"].get<std::int64_t>();
+  config.attention_bias = golden.value("bias", false);
+  config.rope_interleave = golden.value("interleave", true);
+  const nlohmann::json& rope = golden["rope"];
+  config.rope_theta = rope["rope_theta"];
+  if (rope["rope_type"] == "yarn") {
+    YarnScaling yarn;
+    yarn.factor = rope["factor"];
+    yarn.original_max_position_embeddings = rope["original_max_position_embeddings"];
+    yarn.mscale = rope["mscale"];
+    yarn.mscale_all_dim = rope["mscale_all_dim"];
+    config.rope_scaling = yarn;
+  }
+  return config;
+}
+
+TEST(MlaTest, MatchesTransformersForwardAndGradients) {
+  std::ifstream index(test::golden("model/goldens/mla.json"));
+  std::ifstream blob(test::golden("model/goldens/mla.bin"), std::ios::binary);
+  const nlohmann::json goldens = nlohmann::json::parse(index);
+  ASSERT_EQ(goldens.size(), 6U);
+  // f32 against float64: sums of some 40 products, each rounded to 6e-8, through seven layers of them.
+  constexpr double kTolerance = 1e-5;
+  for (const nlohmann::json& golden : goldens) {
+    SCOPED_TRACE(golden["name"].get<std::string>());
+    const ModelConfig config = golden_config(golden);
+    const MlaWeights weights = hashed_weights(config);
+    const Sequences sequences = sequences_of(golden["lengths"]);
+    const TrainingStep run(config, weights, hashed(1, {13, 24}, 4.0F), hashed(2, {13, 24}, 2.0F), sequences,
+                           2);
+
+    std::vector<float> expected(golden["values"].get<std::size_t>());
+    blob.seekg(golden["offset"].get<std::int64_t>() * 4);
+    blob.read(reinterpret_cast<char*>(expected.data()), static_cast<std::streamsize>(expected.size() * 4));
+    ASSERT_TRUE(blob);
+    std::span<const float> rest(expected);
+    const auto expect_next = [&](const std::string& name, const Tensor& actual) {
+      const auto size = static_cast<std::size_t>(actual.size());
+      ASSERT_GE(rest.size(), size);
+      EXPECT_LT(relative_error(actual.values(), rest.first(size)), kTolerance) << name;
+      rest = rest.subspan(size);
+    };
+    expect_next("y", run.y);
+    expect_next("dx", run.dx);
+    ASSERT_EQ(golden["parameters"].size(), run.grad.size());
+    for (const std::string name : golden["parameters"]) expect_next(name, *run.grad.at(name));
+    EXPECT_TRUE(rest.empty());
+  }
+}
+
+/// Odd lengths around the sizes of tiles, several sequences, YaRN.
+TEST(MlaTest, ResultsDoNotDependOnTheThreadCount) {
+  const ModelConfig config = small_config();
+  const MlaWeights weights = hashed_weights(config);
+  const Sequences sequences = sequences_of({1, 63, 0, 64, 65, 130});
+  const Tensor x = hashed(1, {323, 24}, 4.0F);
+  const Tensor dy = hashed(2, {323, 24}, 2.0F);
+  const TrainingStep one(config, weights, x, dy, sequences, 1);
+  for (const std::size_t threads : {2U, 3U}) {
+    const TrainingStep many(config, weights, x, dy, sequences, threads);
+    EXPECT_TRUE(same_bytes(one.y, many.y));
+    EXPECT_TRUE(same_bytes(one.dx, many.dx));
+    for (const auto& [name, grad] : one.grad) EXPECT_TRUE(same_bytes(*grad, *many.grad.at(name))) << name;
+  }
+}
+
+TEST(MlaTest, SequencesDoNotSeeEachOther) {
+  const ModelConfig config = small_config();
+  const MlaWeights weights = hashed_weights(config);
+  const Tensor x = hashed(1, {40, 24}, 4.0F);
+  const Tensor dy = hashed(2, {40, 24}, 2.0F);
+  const TrainingStep both(config, weights, x, dy, sequences_of({15, 25}), 1);
+  const TrainingStep second(config, weights, x.rows(15, 40), dy.rows(15, 40), sequences_of({25}), 1);
+  EXPECT_LT(relative_error(both.y.rows(15, 40).values(), second.y.values()), 1e-6);
+  EXPECT_LT(relative_error(both.dx.rows(15, 40).values(), second.dx.values()), 1e-6);
+}
+
+TEST(MlaTest, GradientsAreAddedToWhatIsThere) {
+  const ModelConfig config = small_config();
+  const MlaWeights weights = hashed_weights(config);
+  ThreadPool pool(1);
+  const Context context{pool};
+  const RopeTable rope(config, 8);
+  const Mla mla(config, weights, rope);
+  const Sequences sequences = sequences_of({8});
+  Mla::Saved saved;
+  Mla::Deltas deltas;
+  mla.forward(context, hashed(1, {8, 24}, 4.0F), sequences, &saved);
+  mla.backward_input(context, hashed(2, {8, 24}, 2.0F), sequences, saved, deltas);
+  MlaWeights once;
+  MlaWeights twice;
+  const auto once_by_name = parameters(config, once);
+  const auto twice_by_name = parameters(config, twice);
+  mla.backward_weight(context, saved, deltas, once);
+  mla.backward_weight(context, saved, deltas, twice);
+  mla.backward_weight(context, saved, deltas, twice);
+  for (const auto& [name, grad] : once_by_name) {
+    for (float& value : grad->values()) value *= 2.0F;
+    EXPECT_LT(relative_error(twice_by_name.at(name)->values(), grad->values()), 1e-6) << name;
+  }
+}
+
+/// Runs x through the cache `step` tokens at a time.
+Tensor run_cached(const ModelConfig& config, const MlaWeights& weights, const Tensor& x, std::int64_t step,
+                  std::size_t threads = 2) {
+  ThreadPool pool(threads);
+  const Context context{pool};
+  const std::int64_t tokens = x.dim(0);
+  const RopeTable rope(config, tokens);
+  const Mla mla(config, weights, rope);
+  LatentCache cache(config, tokens);
+  Tensor y = Tensor::empty(x.shape());
+  for (std::int64_t t = 0; t < tokens; t += step) {
+    const std::int64_t end = std::min(tokens, t + step);
+    const Tensor part = mla.forward_cached(context, x.rows(t, end), cache.layers[0]);
+    std::copy(part.values().begin(), part.values().end(), y.rows(t, end).values().begin());
+    EXPECT_EQ(cache.length(), end);
+  }
+  return y;
+}
+
+Tensor run_whole(const ModelConfig& config, const MlaWeights& weights, const Tensor& x) {
+  ThreadPool pool(2);
+  const RopeTable rope(config, x.dim(0));
+  return Mla(config, weights, rope).forward({pool}, x, sequences_of({x.dim(0)}), nullptr);
+}
+
+/// A shape whose long prefills are cheaper expanded, as the released models' are.
+ModelConfig wide_latent_config() {
+  ModelConfig config = small_config();
+  config.kv_lora_rank = 48;
+  return config;
+}
+
+TEST(MlaTest, CachedTokensMatchTheWholeSequence) {
+  // 1, a few (drafts being verified), a chunk that is expanded, and all at once.
+  const ModelConfig config = wide_latent_config();
+  const MlaWeights weights = hashed_weights(config);
+  const Tensor x = hashed(1, {150, 24}, 4.0F);
+  const Tensor whole = run_whole(config, weights, x);
+  for (const std::int64_t step : {1, 2, 7, 64, 149, 150}) {
+    // The same sums in another order, in f32.
+    EXPECT_LT(relative_error(run_cached(config, weights, x, step).values(), whole.values()), 1e-5) << step;
+  }
+}
+
+TEST(MlaTest, CachedTokensDoNotDependOnTheThreadCount) {
+  const ModelConfig config = wide_latent_config();
+  const MlaWeights weights = hashed_weights(config);
+  const Tensor x = hashed(1, {70, 24}, 4.0F);
+  for (const std::int64_t step : {1, 65}) {
+    const Tensor one = run_cached(config, weights, x, step, 1);
+    for (const std::size_t threads : {2U, 3U})
+      EXPECT_TRUE(same_bytes(one, run_cached(config, weights, x, step, threads))) << step;
+  }
+}
+
+TEST(MlaTest, CacheHoldsTheNormalisedLatentAndTheRotatedKeyOnly) {
+  const ModelConfig config = small_config();
+  LatentCache cache(config, 9);
+  EXPECT_EQ(cache.layers[0].rows.size(), 9 * (config.kv_lora_rank + config.qk_rope_head_dim));
+  const MlaWeights weights = hashed_weights(config);
+  const Tensor x = hashed(1, {9, 24}, 4.0F);
+  ThreadPool pool(1);
+  const RopeTable rope(config, 9);
+  const Mla mla(config, weights, rope);
+  Mla::Saved saved;
+  mla.forward({pool}, x, sequences_of({9}), &saved);
+  mla.forward_cached({pool}, x, cache.layers[0]);
+  for (std::int64_t t = 0; t < 9; ++t) {
+    const auto row = cache.layers[0].rows.rows(t, t + 1).values();
+    EXPECT_LT(relative_error(row.first(12), saved.kv_latent_norm.rows(t, t + 1).values()), 1e-6);
+    EXPECT_LT(relative_error(row.subspan(12), saved.kv_a.rows(t, t + 1).values().subspan(12)), 1e-6);
+  }
+}
+
+TEST(MlaTest, RefusesWhatDoesNotFit) {
+  const ModelConfig config = small_config();
+  const MlaWeights weights = hashed_weights(config);
+  ThreadPool pool(1);
+  const RopeTable rope(config, 4);
+  const Mla mla(config, weights, rope);
+  const Tensor x = hashed(1, {5, 24}, 1.0F);
+  LatentCache small(config, 4);
+  EXPECT_THROW(mla.forward_cached({pool}, x, small.layers[0]), Error);
+  LatentCache large(config, 8);
+  EXPECT_THROW(mla.forward_cached({pool}, x, large.layers[0]), Error);  // more than the rope table has
+  EXPECT_EQ(large.length(), 0);
+  EXPECT_THROW(mla.forward({pool}, x, sequences_of({4}), nullptr), Error);
+  EXPECT_THROW(mla.forward({pool}, x, sequences_of({5}), nullptr), Error);
+}
+
+}  // namespace
+}  // namespace fathom
