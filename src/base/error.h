@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace fathom {
@@ -34,6 +35,10 @@ void require(bool condition, fmt::format_string<Args...> format, Args&&... args)
   if (!condition) [[unlikely]]
     throw Error(fmt::vformat(format, fmt::make_format_args(args...)));
 }
+
+/// `text` from outside made fit for a one-line message: control characters are shown as \xNN, and what lies
+/// beyond some 200 bytes is left out.
+std::string printable(std::string_view text);
 
 /// The text of `errno`, for messages: "No space left on device".
 std::string errno_text(int error_number);

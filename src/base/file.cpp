@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <system_error>
 
 #include "base/error.h"
@@ -22,7 +24,8 @@ struct Descriptor {
 };
 
 int open_for_reading(const std::filesystem::path& path, struct stat& status) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   require(descriptor >= 0, "{}: cannot open: {}", path.string(), errno_text(errno));
   if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     close(descriptor);
@@ -54,34 +57,43 @@ AtomicFile::AtomicFile(const std::filesystem::path& path)
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ < 0) return;
-  close(descriptor_);
-  unlink(temporary_.c_str());
+  if (descriptor_ >= 0) close(descriptor_);
+  if (pending_) unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    require(written > 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-    size_ += static_cast<std::uint64_t>(written);
-  }
+  write_at(size_, bytes);
 }
 
 void AtomicFile::write(std::string_view text) {
   write(std::as_bytes(std::span(text)));
 }
 
-void AtomicFile::commit() {
+void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    require(written > 0, "{}: cannot write: {}", path_.string(), errno_text(written < 0 ? errno : ENOSPC));
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+    size_ = std::max(size_, offset);
+  }
+}
+
+void AtomicFile::seal() {
+  if (descriptor_ < 0) return;
   require(fsync(descriptor_) == 0, "{}: cannot sync: {}", path_.string(), errno_text(errno));
   const int closed = close(descriptor_);
   descriptor_ = -1;
-  if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const int reason = errno;
-    unlink(temporary_.c_str());
-    fail("{}: cannot write: {}", path_.string(), errno_text(reason));
-  }
+  require(closed == 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
+}
+
+void AtomicFile::commit() {
+  require(pending_, "{}: committed twice", path_.string());
+  seal();
+  require(std::rename(temporary_.c_str(), path_.c_str()) == 0, "{}: cannot write: {}", path_.string(),
+          errno_text(errno));
+  pending_ = false;
   sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
 }
 

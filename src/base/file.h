@@ -30,7 +30,8 @@ class MappedFile {
 };
 
 /// A file that appears under its name whole or not at all: written beside it as `NAME.tmp-PID`, synced,
-/// renamed, and the folder synced. Destroyed before `commit`, it leaves nothing behind.
+/// renamed, and the folder synced. Destroyed before `commit`, it leaves nothing behind. Each failure throws
+/// `Error` with the file's name and the system's reason.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -41,13 +42,22 @@ class AtomicFile {
   /// Appends. Throws `Error` naming the file on a short write (a full disk).
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  /// Writes at `offset` bytes from the start, in any order; what is never written reads as zeros.
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Bytes from the start to the end of what was written.
   [[nodiscard]] std::uint64_t size() const { return size_; }
+  /// Makes the content durable and closes the descriptor; the file still waits for `commit` under its
+  /// temporary name. For writers of many files that must appear together.
+  void seal();
+  /// Seals if need be, and gives the file its name.
   void commit();
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   int descriptor_ = -1;
+  bool pending_ = true;  // the temporary file exists
   std::uint64_t size_ = 0;
 };
 

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "base/error.h"
 
 namespace fathom {
 namespace {
@@ -84,17 +87,27 @@ struct ThreadPool::State {
     }
     wake.notify_all();
   }
+
+  void stop() {
+    stopping.store(true, std::memory_order_release);
+    announce();
+    for (std::thread& worker : workers) worker.join();
+  }
 };
 
 ThreadPool::ThreadPool(std::size_t threads) : state_(std::make_unique<State>()) {
   if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
-  for (std::size_t i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->work(); });
+  try {
+    for (std::size_t i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->work(); });
+  } catch (const std::system_error& error) {
+    const std::size_t started = state_->workers.size();
+    state_->stop();
+    fail("cannot start {} threads: {} (the system gave {})", threads, error.code().message(), started + 1);
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  state_->stopping.store(true, std::memory_order_release);
-  state_->announce();
-  for (std::thread& worker : state_->workers) worker.join();
+  state_->stop();
 }
 
 std::size_t ThreadPool::threads() const {
@@ -129,6 +142,7 @@ void ThreadPool::parallel_for(std::size_t count, const std::function<void(std::s
 
 void ThreadPool::parallel_ranges(std::size_t count, std::size_t grain,
                                  const std::function<void(std::size_t, std::size_t)>& range) {
+  require(grain > 0, "a loop cut into ranges of no items");
   parallel_for((count + grain - 1) / grain,
                [&](std::size_t i) { range(i * grain, std::min(count, (i + 1) * grain)); });
 }

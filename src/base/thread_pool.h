@@ -10,7 +10,8 @@ namespace fathom {
 /// threads, so that results do not depend on it; the pool only decides who takes which item.
 class ThreadPool {
  public:
-  /// @param threads  threads that work on a loop, the caller's own included; 0 takes what the machine offers
+  /// @param threads  threads that work on a loop, the caller's own included; 0 takes what the machine offers.
+  ///                 Throws `Error` when the system gives fewer
   explicit ThreadPool(std::size_t threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -19,8 +20,8 @@ class ThreadPool {
   [[nodiscard]] std::size_t threads() const;
 
   /// Calls `item(i)` once for each i in [0, count), in any order, on any thread, and returns when all are
-  /// done. The exception of the lowest i that threw is rethrown. A call from inside an item runs its loop in
-  /// place.
+  /// done. The exception of the lowest i that threw is rethrown; items above that i may not have run. A call
+  /// from inside an item runs its loop in place.
   void parallel_for(std::size_t count, const std::function<void(std::size_t)>& item);
 
   /// Cuts [0, count) into runs of `grain` (the last may be shorter) and calls `range(begin, end)` for each.

@@ -23,7 +23,9 @@ std::string shape_text(const Shape& shape) {
 }
 
 Tensor Tensor::empty(Shape shape, DType dtype) {
-  const auto bytes = static_cast<std::size_t>(element_count(shape)) * dtype_size(dtype);
+  std::size_t bytes = 0;
+  require(!__builtin_mul_overflow(element_count(shape), dtype_size(dtype), &bytes),
+          "cannot allocate a tensor of shape {}", shape_text(shape));
   std::shared_ptr<void> storage = allocate_storage(bytes);
   void* data = storage.get();
   return view(data, std::move(shape), dtype, std::move(storage));
