@@ -5,6 +5,7 @@
 
 #include "model/config.h"
 #include "model/context.h"
+#include "model/expert_groups.h"
 #include "model/mlp.h"
 #include "model/router.h"
 #include "model/sequences.h"
@@ -14,44 +15,59 @@
 namespace fathom {
 
 /// DeepSeekMoE: shared experts plus the routed experts of each token (technical report, equation 12). Tokens
-/// are grouped by expert, each group is one batch of GEMMs, and results are gathered back in a fixed order,
-/// so the sum does not depend on threads. No token is dropped.
+/// are grouped by expert, each group is one batch of GEMMs, and results are gathered back in the order of
+/// each token's choices, so the sum does not depend on threads. No token is dropped.
+///
+/// Kept from forward to backward, in values per token, with k = num_experts_per_tok, I =
+/// moe_intermediate_size, S = n_shared_experts, N = n_routed_experts: 2·k·I + 2·S·I + N + 4·k (x is the
+/// caller's own tensor). From backward_input to backward_weight: 3·k·I + 3·S·I + N more (dy is the caller's
+/// own). Nothing of size k·hidden outlives a call: grouped inputs are gathered again, and with p =
+/// silu(gate)·up a gate's gradient is (W_downᵀ·dy)·p, which needs no expert's output. Neither x nor dy may be
+/// changed before backward_weight has run.
 class Moe {
  public:
   struct Saved {
     Router::Saved router;
     Mlp::Saved shared;
-    std::vector<std::int64_t>
-        offsets;  // [n_routed_experts + 1], where each expert's rows begin in the grouped order
-    std::vector<std::int32_t> source;  // [tokens * top_k], grouped row -> slot (token * top_k + j)
-    Tensor grouped_x;                  // [tokens * top_k, hidden]
-    Tensor gate;                       // [tokens * top_k, moe_intermediate]
-    Tensor up;                         // [tokens * top_k, moe_intermediate]
-    Tensor expert_out;  // [tokens * top_k, hidden], before the gate: the gates' gradient needs it
+    ExpertGroups groups;
+    Tensor x;     // [tokens, hidden], shared with the caller
+    Tensor gate;  // [tokens * top_k, moe_intermediate], grouped order
+    Tensor up;    // [tokens * top_k, moe_intermediate]
   };
   struct Deltas {
     Router::Deltas router;
     Mlp::Deltas shared;
-    Tensor down;     // [tokens * top_k, hidden], gradient at the experts' outputs
-    Tensor gate;     // [tokens * top_k, moe_intermediate]
+    Tensor dy;       // [tokens, hidden], shared with the caller
+    Tensor gate;     // [tokens * top_k, moe_intermediate], grouped order
     Tensor up;       // [tokens * top_k, moe_intermediate]
-    Tensor product;  // [tokens * top_k, moe_intermediate]
+    Tensor product;  // [tokens * top_k, moe_intermediate], silu(gate) * up times the routing gate
   };
 
+  /// Keeps references: config and weights must outlive the layer.
   Moe(const ModelConfig& config, const MoeWeights& weights);
 
+  /// `saved` null: nothing is kept, and the weights may be of any type that kernels/linear.h reads.
   /// @param load  where given, [n_routed_experts] counts of this call are added to it
   Tensor forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
                  std::vector<std::int64_t>* load = nullptr) const;
+  /// dx for dy [tokens, hidden], through shared experts, routed experts, gates and `balance_alpha` times the
+  /// sequence-wise balance loss; fills `deltas`. The weights are f32.
   Tensor backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
                         double balance_alpha, const Saved& saved, Deltas& deltas) const;
+  /// grads += the gradients of router, routed and shared experts; an expert without tokens is left alone.
   void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                        MoeWeights& grads) const;
 
  private:
+  [[nodiscard]] bool has_shared_experts() const { return config_.n_shared_experts > 0; }
+  void check_experts(std::int64_t hidden) const;
+  Tensor experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups, Saved* saved) const;
+  Tensor experts_down(const Context& context, const Tensor& product, const ExpertGroups& groups) const;
+
   const ModelConfig& config_;
   const MoeWeights& weights_;
   Router router_;
+  Mlp shared_;
 };
 
 }  // namespace fathom

@@ -1,0 +1,252 @@
+#include "model/moe.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/error.h"
+#include "kernels/gemm.h"
+#include "kernels/swiglu.h"
+
+namespace fathom {
+namespace {
+
+using kernels::Transpose;
+using kernels::WeightMatrix;
+
+constexpr std::size_t kTokensPerItem = 16;
+
+/// Rows [begin, end) of a weight; `begin` is a multiple of 128.
+WeightMatrix output_rows(const WeightMatrix& w, std::int64_t begin, std::int64_t end) {
+  WeightMatrix part = w;
+  part.data =
+      static_cast<const std::byte*>(w.data) + static_cast<std::size_t>(begin * w.in) * dtype_size(w.dtype);
+  part.out = end - begin;
+  if (w.block_scale != nullptr) part.block_scale = w.block_scale + begin / 128 * ((w.in + 127) / 128);
+  return part;
+}
+
+/// Columns [tile.column_begin, tile.column_end) of y = x · Wᵀ for the tile's rows, on the calling thread.
+/// @param x  [tile.rows(), W.in]
+/// @param y  where the tile's first value goes; rows are `y_stride` apart
+void tile_linear(ThreadPool& pool, const ExpertTile& tile, const float* x, const WeightMatrix& w, float* y,
+                 std::int64_t y_stride) {
+  const WeightMatrix part = output_rows(w, tile.column_begin, tile.column_end);
+  if (w.dtype == DType::f32 && tile.rows() > kFewRows) {
+    kernels::gemm_serial(tile.rows(), part.out, w.in, 1.0F, {x, w.in},
+                         {static_cast<const float*>(part.data), w.in, Transpose::yes}, 0.0F, y, y_stride);
+  } else if (tile.rows() == 1 || y_stride == part.out) {
+    kernels::linear_forward(pool, x, tile.rows(), part, y);
+  } else {
+    Tensor packed = Tensor::empty({tile.rows(), part.out});
+    kernels::linear_forward(pool, x, tile.rows(), part, packed.f32());
+    for (std::int64_t r = 0; r < tile.rows(); ++r)
+      std::copy_n(packed.f32() + r * part.out, part.out, y + r * y_stride);
+  }
+}
+
+/// The rows of `x` [tokens, dim] that belong to rows [begin, end) of the grouped order.
+Tensor gather(const Tensor& x, const ExpertGroups& groups, std::int64_t begin, std::int64_t end) {
+  if (end - begin == 1) return x.rows(groups.token(begin), groups.token(begin) + 1);
+  const std::int64_t dim = x.dim(1);
+  Tensor gathered = Tensor::empty({end - begin, dim});
+  for (std::int64_t row = begin; row < end; ++row)
+    std::copy_n(x.f32() + groups.token(row) * dim, dim, gathered.f32() + (row - begin) * dim);
+  return gathered;
+}
+
+/// y[t] += sum over j of weight[t, j] · rows[row of slot (t, j)], j ascending; weights null: all 1.
+void add_rows_back(const Context& context, const ExpertGroups& groups, const Tensor& rows,
+                   const float* weights, Tensor& y) {
+  const std::int64_t dim = y.dim(1);
+  context.pool.parallel_ranges(static_cast<std::size_t>(y.dim(0)), kTokensPerItem,
+                               [&](std::size_t begin, std::size_t end) {
+                                 const std::size_t top_k = static_cast<std::size_t>(groups.top_k);
+                                 for (std::size_t slot = begin * top_k; slot < end * top_k; ++slot) {
+                                   const float* row = rows.f32() + groups.row_of_slot[slot] * dim;
+                                   float* out = y.f32() + static_cast<std::int64_t>(slot / top_k) * dim;
+                                   const float weight = weights == nullptr ? 1.0F : weights[slot];
+                                   for (std::int64_t i = 0; i < dim; ++i) out[i] += weight * row[i];
+                                 }
+                               });
+}
+
+float dot(const float* a, const float* b, std::int64_t count) {
+  float sum = 0.0F;
+  for (std::int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+void scale(float* x, float factor, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) x[i] *= factor;
+}
+
+void add(const Context& context, const Tensor& x, Tensor& y) {
+  const auto count = static_cast<std::size_t>(y.size());
+  context.pool.parallel_ranges(count, 16384, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) y.f32()[i] += x.f32()[i];
+  });
+}
+
+}  // namespace
+
+Moe::Moe(const ModelConfig& config, const MoeWeights& weights)
+    : config_(config), weights_(weights), router_(config, weights), shared_(weights.shared_experts) {}
+
+void Moe::check_experts(std::int64_t hidden) const {
+  require(static_cast<std::int64_t>(weights_.experts.size()) == config_.n_routed_experts,
+          "weights of {} experts for n_routed_experts = {}", weights_.experts.size(),
+          config_.n_routed_experts);
+  const Shape inward{config_.moe_intermediate_size, hidden};
+  const Shape outward{hidden, config_.moe_intermediate_size};
+  for (const MlpWeights& expert : weights_.experts)
+    require(expert.gate_proj.weight.shape() == inward && expert.up_proj.weight.shape() == inward &&
+                expert.down_proj.weight.shape() == outward,
+            "an expert's matrices are {}, {}, {}, expected {} twice and {}",
+            shape_text(expert.gate_proj.weight.shape()), shape_text(expert.up_proj.weight.shape()),
+            shape_text(expert.down_proj.weight.shape()), shape_text(inward), shape_text(outward));
+}
+
+/// silu(gate) · up of every grouped row, [tokens * top_k, moe_intermediate].
+Tensor Moe::experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups,
+                       Saved* saved) const {
+  const std::int64_t width = config_.moe_intermediate_size;
+  Tensor product = Tensor::empty({groups.rows(), width});
+  Tensor gate = saved != nullptr ? Tensor::empty(product.shape()) : product;
+  Tensor up = Tensor::empty(product.shape());
+  const std::vector<ExpertTile> tiles = cut_for_outputs(groups, width);
+  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
+    const ExpertTile& tile = tiles[index];
+    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
+    const Tensor inputs = gather(x, groups, tile.begin, tile.end);
+    const std::int64_t first = tile.begin * width + tile.column_begin;
+    tile_linear(context.pool, tile, inputs.f32(), expert.gate_proj.matrix(), gate.f32() + first, width);
+    tile_linear(context.pool, tile, inputs.f32(), expert.up_proj.matrix(), up.f32() + first, width);
+    const bool whole_rows = tile.columns() == width;
+    for (std::int64_t r = 0; r < (whole_rows ? 1 : tile.rows()); ++r) {
+      const std::int64_t place = first + r * width;
+      kernels::swiglu_forward(context.pool, gate.f32() + place, up.f32() + place,
+                              whole_rows ? tile.rows() * width : tile.columns(), product.f32() + place);
+    }
+  });
+  if (saved != nullptr) {
+    saved->gate = gate;
+    saved->up = up;
+  }
+  return product;
+}
+
+/// The experts' outputs before the routing gates, [tokens * top_k, hidden] in grouped order.
+Tensor Moe::experts_down(const Context& context, const Tensor& product, const ExpertGroups& groups) const {
+  const std::int64_t hidden = weights_.router.dim(1);
+  Tensor out = Tensor::empty({groups.rows(), hidden});
+  const std::vector<ExpertTile> tiles = cut_for_outputs(groups, hidden);
+  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
+    const ExpertTile& tile = tiles[index];
+    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
+    tile_linear(context.pool, tile, product.f32() + tile.begin * product.dim(1), expert.down_proj.matrix(),
+                out.f32() + tile.begin * hidden + tile.column_begin, hidden);
+  });
+  return out;
+}
+
+Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
+                    std::vector<std::int64_t>* load) const {
+  check_experts(x.dim(1));
+  const Routing routing = router_.forward(context, x, sequences, saved != nullptr ? &saved->router : nullptr);
+  if (load != nullptr) {
+    load->resize(routing.load.size(), 0);
+    for (std::size_t e = 0; e < routing.load.size(); ++e) (*load)[e] += routing.load[e];
+  }
+  const ExpertGroups groups = group_by_expert(routing);
+  const Tensor out = experts_down(context, experts_up(context, x, groups, saved), groups);
+  Tensor y = has_shared_experts() ? shared_.forward(context, x, saved != nullptr ? &saved->shared : nullptr)
+                                  : Tensor::zeros(x.shape());
+  add_rows_back(context, groups, out, routing.gates.data(), y);
+  if (saved != nullptr) {
+    saved->groups = groups;
+    saved->x = x;
+  }
+  return y;
+}
+
+Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
+                           double balance_alpha, const Saved& saved, Deltas& deltas) const {
+  const ExpertGroups& groups = saved.groups;
+  const Routing& routing = saved.router.routing;
+  const std::int64_t hidden = dy.dim(1);
+  const std::int64_t width = config_.moe_intermediate_size;
+  deltas.dy = dy;
+  deltas.gate = Tensor::empty(saved.gate.shape());
+  deltas.up = Tensor::empty(saved.gate.shape());
+  deltas.product = Tensor::empty(saved.gate.shape());
+  Tensor dgates = Tensor::empty({routing.tokens, routing.top_k});
+  Tensor dinputs = Tensor::empty({groups.rows(), hidden});
+
+  const std::vector<ExpertTile> tiles = cut_for_rows(groups, width);
+  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
+    const ExpertTile& tile = tiles[index];
+    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
+    const std::int64_t first = tile.begin * width;
+    float* dgate = deltas.gate.f32() + first;
+    float* dup = deltas.up.f32() + first;
+    float* product = deltas.product.f32() + first;
+
+    const Tensor dout = gather(dy, groups, tile.begin, tile.end);
+    Tensor dproduct = Tensor::empty({tile.rows(), width});  // before the routing gate
+    kernels::gemm_serial(tile.rows(), width, hidden, 1.0F, {dout.f32(), hidden},
+                         {expert.down_proj.weight.f32(), width}, 0.0F, dproduct.f32(), width);
+    kernels::swiglu_backward(context.pool, dproduct.f32(), saved.gate.f32() + first, saved.up.f32() + first,
+                             dproduct.size(), dgate, dup, product);
+    for (std::int64_t r = 0; r < tile.rows(); ++r) {
+      const std::int64_t slot = groups.slot(tile.begin + r);
+      const std::int64_t row = r * width;
+      dgates.f32()[slot] = dot(dproduct.f32() + row, product + row, width);
+      const float gate = routing.gates[static_cast<std::size_t>(slot)];
+      for (float* values : {dgate, dup, product}) scale(values + row, gate, width);
+    }
+    float* dinput = dinputs.f32() + tile.begin * hidden;
+    kernels::gemm_serial(tile.rows(), hidden, width, 1.0F, {dgate, width},
+                         {expert.gate_proj.weight.f32(), hidden}, 0.0F, dinput, hidden);
+    kernels::gemm_serial(tile.rows(), hidden, width, 1.0F, {dup, width},
+                         {expert.up_proj.weight.f32(), hidden}, 1.0F, dinput, hidden);
+  });
+
+  Tensor dx = router_.backward_input(context, dgates, sequences, balance_alpha, saved.router, deltas.router);
+  if (has_shared_experts())
+    add(context, shared_.backward_input(context, dy, saved.shared, deltas.shared), dx);
+  add_rows_back(context, groups, dinputs, nullptr, dx);
+  return dx;
+}
+
+void Moe::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+                          MoeWeights& grads) const {
+  const ExpertGroups& groups = saved.groups;
+  const std::int64_t hidden = saved.x.dim(1);
+  const std::int64_t width = config_.moe_intermediate_size;
+  const std::vector<ExpertTile> tiles = cut_for_sums(groups, width);
+  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
+    const ExpertTile& tile = tiles[index];
+    MlpWeights& grad = grads.experts[static_cast<std::size_t>(tile.expert)];
+    const std::int64_t first = tile.begin * width + tile.column_begin;
+    const std::int64_t columns = tile.columns();
+    {
+      const Tensor inputs = gather(saved.x, groups, tile.begin, tile.end);
+      const auto add_product = [&](const Tensor& delta, LinearWeight& weight) {
+        kernels::gemm_serial(columns, hidden, tile.rows(), 1.0F, {delta.f32() + first, width, Transpose::yes},
+                             {inputs.f32(), hidden}, 1.0F, weight.weight.f32() + tile.column_begin * hidden,
+                             hidden);
+      };
+      add_product(deltas.gate, grad.gate_proj);
+      add_product(deltas.up, grad.up_proj);
+    }
+    const Tensor dout = gather(deltas.dy, groups, tile.begin, tile.end);
+    kernels::gemm_serial(hidden, columns, tile.rows(), 1.0F, {dout.f32(), hidden, Transpose::yes},
+                         {deltas.product.f32() + first, width}, 1.0F,
+                         grad.down_proj.weight.f32() + tile.column_begin, width);
+  });
+  if (has_shared_experts())
+    shared_.backward_weight(context, saved.shared, deltas.shared, grads.shared_experts);
+  router_.backward_weight(context, saved.router, deltas.router, grads);
+}
+
+}  // namespace fathom
