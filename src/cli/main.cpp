@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", FATHOM_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
+  fathom::cli::add_tokenize(app);
   try {
     app.parse(argc, argv);
     return 0;

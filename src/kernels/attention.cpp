@@ -8,149 +8,267 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/gemm.h"
+#include "kernels/attention_tiles.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention.cpp"
+#include "kernels/simd.h"
+// After simd.h.
+#include "kernels/tile_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::kernels::HWY_NAMESPACE {
+
+/// TileGemm of row-major tiles whose rows are `*_stride` apart.
+void Product(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
+             const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride, bool accumulate) {
+  const auto size = [](std::int64_t value) { return static_cast<std::size_t>(value); };
+  const std::size_t lanes = hn::Lanes(DF());
+  TileGemm(size(m), (size(n) + lanes - 1) / lanes * lanes, size(k), {a, size(a_stride), 1}, b, size(b_stride),
+           c, size(c_stride), accumulate);
+}
+
+/// The same with the transpose of `a`, [k, m] as it lies.
+void ProductOfTranspose(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
+                        const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride) {
+  const auto size = [](std::int64_t value) { return static_cast<std::size_t>(value); };
+  TileGemm(size(m), size(n), size(k), {a, 1, size(a_stride)}, b, size(b_stride), c, size(c_stride), true);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// Four rows of four.
+void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
+  const hn::FixedTag<float, 4> d;
+  const auto r0 = hn::LoadU(d, from);
+  const auto r1 = hn::LoadU(d, from + stride);
+  const auto r2 = hn::LoadU(d, from + 2 * stride);
+  const auto r3 = hn::LoadU(d, from + 3 * stride);
+  const auto low01 = hn::InterleaveLower(d, r0, r1);
+  const auto low23 = hn::InterleaveLower(d, r2, r3);
+  const auto high01 = hn::InterleaveUpper(d, r0, r1);
+  const auto high23 = hn::InterleaveUpper(d, r2, r3);
+  hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
+  hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, to + to_stride);
+  hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * to_stride);
+  hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * to_stride);
+}
+#else
+void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < 4; ++r)
+    for (std::int64_t i = 0; i < 4; ++i) to[i * to_stride + r] = from[r * stride + i];
+}
+#endif
+
+/// to[i, r] = from[r, i] for `rows` rows of `dim` values; rows of `to` are kKeyBlock long, zero behind.
+void TransposeKeys(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t dim, float* to) {
+  const std::int64_t whole_rows = rows / 4 * 4;
+  const std::int64_t whole_dim = dim / 4 * 4;
+  for (std::int64_t r = 0; r < whole_rows; r += 4)
+    for (std::int64_t i = 0; i < whole_dim; i += 4)
+      TransposeFour(from + r * stride + i, stride, to + i * kKeyBlock + r, kKeyBlock);
+  for (std::int64_t i = 0; i < dim; ++i) {
+    float* out = to + i * kKeyBlock;
+    for (std::int64_t r = i < whole_dim ? whole_rows : 0; r < rows; ++r) out[r] = from[r * stride + i];
+    std::fill(out + rows, out + kKeyBlock, 0.0F);
+  }
+}
+
+/// Online softmax over one row of scores, in place: e^(scale · score - maximum) for the `visible` first, 0 up
+/// to the end of the row of `columns`.
+/// @returns what the values summed so far must be multiplied with
+float SoftmaxRow(float* row, std::int64_t visible, std::int64_t columns, float scale, float& maximum,
+                 float& sum) {
+  const DF d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t whole = visible / lanes * lanes;
+  const auto some = hn::FirstN(d, static_cast<std::size_t>(visible - whole));
+  VF top = hn::Set(d, -std::numeric_limits<float>::max());
+  for (std::int64_t i = 0; i < whole; i += lanes) top = hn::Max(hn::Load(d, row + i), top);
+  if (whole < visible) top = hn::IfThenElse(some, hn::Max(hn::Load(d, row + whole), top), top);
+  const float new_maximum = visible == 0 ? maximum : std::max(maximum, ReduceMax(d, top) * scale);
+  const VF factor = hn::Set(d, scale);
+  const VF shift = hn::Set(d, new_maximum);
+  VF total = hn::Zero(d);
+  std::int64_t i = 0;
+  for (; i < whole; i += lanes) {
+    const VF p = ExpOfNonPositive(d, hn::MulSub(hn::Load(d, row + i), factor, shift));
+    total = hn::Add(total, p);
+    hn::Store(p, d, row + i);
+  }
+  if (i < visible) {
+    const VF p =
+        hn::IfThenElseZero(some, ExpOfNonPositive(d, hn::MulSub(hn::Load(d, row + i), factor, shift)));
+    total = hn::Add(total, p);
+    hn::Store(p, d, row + i);
+    i += lanes;
+  }
+  for (; i < columns; i += lanes) hn::Store(hn::Zero(d), d, row + i);
+  const float keep = new_maximum == maximum ? 1.0F : std::exp(maximum - new_maximum);
+  maximum = new_maximum;
+  sum = sum * keep + Reduce(d, total);
+  return keep;
+}
+
+/// row *= factor; rows of tiles are whole vectors.
+void ScaleRow(float* row, std::int64_t count, float factor) {
+  const DF d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < count; i += lanes)
+    hn::Store(hn::Mul(hn::Load(d, row + i), hn::Set(d, factor)), d, row + i);
+}
+
+/// Scores and gradients at probabilities, to probabilities and gradients at scores, in place: p = e^(scale ·
+/// s - log_sum_exp), ds = scale · p · (dp - mean); both 0 from `visible` to `columns`.
+void SoftmaxRowBackward(float* s, float* dp, std::int64_t visible, std::int64_t columns, float scale,
+                        float log_sum_exp, float mean) {
+  const DF d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const VF factor = hn::Set(d, scale);
+  const VF shift = hn::Set(d, log_sum_exp);
+  const VF scaled_mean = hn::Set(d, mean * scale);
+  std::int64_t i = 0;
+  for (; i < visible; i += lanes) {
+    VF p = ExpOfNonPositive(d, hn::MulSub(hn::Load(d, s + i), factor, shift));
+    if (i + lanes > visible) p = hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(visible - i)), p);
+    hn::Store(p, d, s + i);
+    hn::Store(hn::Mul(p, hn::MulSub(hn::Load(d, dp + i), factor, scaled_mean)), d, dp + i);
+  }
+  for (; i < columns; i += lanes) {
+    hn::Store(hn::Zero(d), d, s + i);
+    hn::Store(hn::Zero(d), d, dp + i);
+  }
+}
+
+/// Queries [query, query + kQueryBlock) of one head of a span.
+void ForwardBlock(const Job& job, std::int64_t query, HeadRows<float> out, float* log_sum_exp) {
+  const AttentionShape& shape = job.shape;
+  const std::int64_t qk = job.qk_dim();
+  const std::int64_t width = padded(shape.v_dim);
+  const std::int64_t rows = std::min(kQueryBlock, job.span.queries - query);
+  const std::int64_t first = job.span.query_begin + query;
+  Arena arena(padded(rows * qk) + qk * kKeyBlock + kKeyBlock * width + kQueryStrip * kKeyBlock +
+              rows * width + 2 * padded(rows));
+  float* q = arena.take(rows * qk);
+  float* keys = arena.take(qk * kKeyBlock);  // transposed
+  float* values = arena.take(kKeyBlock * width);
+  float* scores = arena.take(kQueryStrip * kKeyBlock);
+  float* sums = arena.take(rows * width);
+  float* maximum = arena.take(rows);
+  float* denominator = arena.take(rows);
+  copy_rows(job.in.q.row(first, job.head), job.in.q.token_stride, rows, qk, q, qk);
+  std::fill_n(maximum, rows, -std::numeric_limits<float>::max());
+  std::fill_n(denominator, rows, 0.0F);
+
+  const std::int64_t seen = job.seen_by(query + rows - 1);
+  for (std::int64_t key = 0; key < seen; key += kKeyBlock) {
+    const std::int64_t k = job.span.key_begin + key;
+    const std::int64_t count = std::min(kKeyBlock, seen - key);
+    TransposeKeys(job.in.k_nope.row(k, job.head), job.in.k_nope.token_stride, count, shape.nope_dim, keys);
+    TransposeKeys(job.in.k_rope.row(k, job.head), job.in.k_rope.token_stride, count, shape.rope_dim,
+                  keys + shape.nope_dim * kKeyBlock);
+    copy_rows(job.in.v.row(k, job.head), job.in.v.token_stride, count, shape.v_dim, values, width);
+    for (std::int64_t strip = 0; strip < rows; strip += kQueryStrip) {
+      const std::int64_t strip_rows = std::min(kQueryStrip, rows - strip);
+      const std::int64_t columns = std::min(count, job.seen_by(query + strip + strip_rows - 1) - key);
+      if (columns <= 0) continue;
+      Product(strip_rows, columns, qk, q + strip * qk, qk, keys, kKeyBlock, scores, kKeyBlock, false);
+      for (std::int64_t r = 0; r < strip_rows; ++r) {
+        const std::int64_t visible =
+            std::clamp<std::int64_t>(job.seen_by(query + strip + r) - key, 0, columns);
+        const float keep = SoftmaxRow(scores + r * kKeyBlock, visible, columns, shape.scale,
+                                      maximum[strip + r], denominator[strip + r]);
+        if (key != 0 && keep != 1.0F) ScaleRow(sums + (strip + r) * width, width, keep);
+      }
+      Product(strip_rows, width, columns, scores, kKeyBlock, values, width, sums + strip * width, width,
+              key != 0);
+    }
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    ScaleRow(sums + r * width, width, 1.0F / denominator[r]);
+    std::copy_n(sums + r * width, shape.v_dim, out.row(first + r, job.head));
+    if (log_sum_exp != nullptr)
+      log_sum_exp[(first + r) * shape.heads + job.head] = maximum[r] + std::log(denominator[r]);
+  }
+}
+
+/// One head of a span, a block of keys at a time. `dk_rope` is this head's part, [keys, rope_dim].
+void BackwardHead(const Job& job, HeadRows<const float> out, const float* log_sum_exp,
+                  HeadRows<const float> dout, const AttentionGradients& grads, float* dk_rope) {
+  const AttentionShape& shape = job.shape;
+  const AttentionSpan& span = job.span;
+  const std::int64_t head = job.head;
+  const std::int64_t qk = padded(job.qk_dim());
+  const std::int64_t v = padded(shape.v_dim);
+  constexpr std::int64_t kTile = kQueryStrip * kKeyBlock;
+  Arena arena(2 * kTile + 3 * kKeyBlock * qk + 2 * kKeyBlock * v + kQueryStrip * (qk + v) +
+              span.queries * qk + padded(span.queries));
+  float* scores = arena.take(kTile);
+  float* dscores = arena.take(kTile);
+  float* keys = arena.take(kKeyBlock * qk);
+  float* keys_transposed = arena.take(kKeyBlock * qk);
+  float* dkeys = arena.take(kKeyBlock * qk);
+  float* values_transposed = arena.take(kKeyBlock * v);
+  float* dvalues = arena.take(kKeyBlock * v);
+  float* q = arena.take(kQueryStrip * qk);
+  float* doutput = arena.take(kQueryStrip * v);
+  float* dq = arena.take(span.queries * qk);
+  float* mean = arena.take(span.queries);  // dout · out: what all of a query's probabilities have in common
+  for (std::int64_t i = 0; i < span.queries; ++i)
+    mean[i] = Dot(dout.row(span.query_begin + i, head), out.row(span.query_begin + i, head),
+                  static_cast<std::size_t>(shape.v_dim));
+
+  for (std::int64_t key = 0; key < span.keys; key += kKeyBlock) {
+    const std::int64_t k = span.key_begin + key;
+    const std::int64_t count = std::min(kKeyBlock, span.keys - key);
+    for (std::int64_t r = 0; r < count; ++r) {
+      float* to = std::copy_n(job.in.k_nope.row(k + r, head), shape.nope_dim, keys + r * qk);
+      to = std::copy_n(job.in.k_rope.row(k + r, head), shape.rope_dim, to);
+      std::fill(to, keys + (r + 1) * qk, 0.0F);
+    }
+    TransposeKeys(keys, qk, count, job.qk_dim(), keys_transposed);
+    TransposeKeys(job.in.v.row(k, head), job.in.v.token_stride, count, shape.v_dim, values_transposed);
+    std::fill_n(dkeys, count * qk, 0.0F);
+    std::fill_n(dvalues, count * v, 0.0F);
+
+    // From the first strip of queries that sees any of these keys.
+    const std::int64_t blind = std::max<std::int64_t>(0, key - job.seen_by(0) + 1);
+    for (std::int64_t query = blind / kQueryStrip * kQueryStrip; query < span.queries; query += kQueryStrip) {
+      const std::int64_t rows = std::min(kQueryStrip, span.queries - query);
+      const std::int64_t columns = std::min(count, job.seen_by(query + rows - 1) - key);
+      const std::int64_t t = span.query_begin + query;
+      copy_rows(job.in.q.row(t, head), job.in.q.token_stride, rows, job.qk_dim(), q, qk);
+      copy_rows(dout.row(t, head), dout.token_stride, rows, shape.v_dim, doutput, v);
+      Product(rows, columns, job.qk_dim(), q, qk, keys_transposed, kKeyBlock, scores, kKeyBlock, false);
+      Product(rows, columns, shape.v_dim, doutput, v, values_transposed, kKeyBlock, dscores, kKeyBlock,
+              false);
+      for (std::int64_t r = 0; r < rows; ++r)
+        SoftmaxRowBackward(scores + r * kKeyBlock, dscores + r * kKeyBlock,
+                           std::clamp<std::int64_t>(job.seen_by(query + r) - key, 0, columns), columns,
+                           shape.scale, log_sum_exp[(t + r) * shape.heads + head], mean[query + r]);
+      ProductOfTranspose(columns, v, rows, scores, kKeyBlock, doutput, v, dvalues, v);
+      ProductOfTranspose(columns, qk, rows, dscores, kKeyBlock, q, qk, dkeys, qk);
+      // Every query sees the first key: there its sum begins.
+      Product(rows, qk, columns, dscores, kKeyBlock, keys, qk, dq + query * qk, qk, key != 0);
+    }
+    for (std::int64_t r = 0; r < count; ++r) {
+      std::copy_n(dkeys + r * qk, shape.nope_dim, grads.k_nope.row(k + r, head));
+      std::copy_n(dkeys + r * qk + shape.nope_dim, shape.rope_dim, dk_rope + (key + r) * shape.rope_dim);
+      std::copy_n(dvalues + r * v, shape.v_dim, grads.v.row(k + r, head));
+    }
+  }
+  for (std::int64_t i = 0; i < span.queries; ++i)
+    std::copy_n(dq + i * qk, job.qk_dim(), grads.q.row(span.query_begin + i, head));
+}
+
+}  // namespace fathom::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fathom::kernels {
 namespace {
 
-constexpr std::int64_t kQueryBlock = 64;
-constexpr std::int64_t kKeyBlock = 256;
-
-/// A tile of scores: queries [query, query + rows) of a span against its keys [key, key + columns).
-struct Tile {
-  std::int64_t query;
-  std::int64_t rows;
-  std::int64_t key;
-  std::int64_t columns;
-  std::int64_t first_visible;  // columns that the first row sees; may exceed `columns` or be negative
-
-  [[nodiscard]] std::int64_t visible(std::int64_t row) const {
-    return std::clamp<std::int64_t>(first_visible + row, 0, columns);
-  }
-};
-
-Tile tile_of(const AttentionSpan& span, std::int64_t query, std::int64_t rows, std::int64_t key) {
-  const std::int64_t seen_by_first = span.keys - span.queries + query + 1;
-  const std::int64_t seen_by_last = seen_by_first + rows - 1;
-  return {query, rows, key, std::min(kKeyBlock, seen_by_last - key), seen_by_first - key};
-}
-
-/// scores[rows, columns] = scale · q · kᵀ, stride kKeyBlock.
-void score_tile(const AttentionShape& shape, const AttentionInputs& in, const AttentionSpan& span,
-                std::int64_t head, const Tile& tile, float* scores) {
-  const float* q = in.q.row(span.query_begin + tile.query, head);
-  const std::int64_t key = span.key_begin + tile.key;
-  gemm_serial(tile.rows, tile.columns, shape.nope_dim, shape.scale, {q, in.q.token_stride},
-              {in.k_nope.row(key, head), in.k_nope.token_stride, Transpose::yes}, 0.0F, scores, kKeyBlock);
-  gemm_serial(tile.rows, tile.columns, shape.rope_dim, shape.scale, {q + shape.nope_dim, in.q.token_stride},
-              {in.k_rope.row(key, head), in.k_rope.token_stride, Transpose::yes}, 1.0F, scores, kKeyBlock);
-}
-
-void forward_block(const AttentionShape& shape, const AttentionInputs& in, const AttentionSpan& span,
-                   std::int64_t head, std::int64_t query, HeadRows<float> out, float* log_sum_exp) {
-  const std::int64_t rows = std::min(kQueryBlock, span.queries - query);
-  const std::int64_t seen = span.keys - span.queries + query + rows;
-  const auto scores = std::make_unique_for_overwrite<float[]>(kQueryBlock * kKeyBlock);
-  std::vector<float> maximum(kQueryBlock, -std::numeric_limits<float>::infinity());
-  std::vector<float> sum(kQueryBlock, 0.0F);
-  const std::int64_t first = span.query_begin + query;
-
-  for (std::int64_t key = 0; key < seen; key += kKeyBlock) {
-    const Tile tile = tile_of(span, query, rows, key);
-    score_tile(shape, in, span, head, tile, scores.get());
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const auto i = static_cast<std::size_t>(r);
-      float* row = scores.get() + r * kKeyBlock;
-      const std::int64_t visible = tile.visible(r);
-      const float top =
-          std::max(maximum[i], visible == 0 ? maximum[i] : *std::max_element(row, row + visible));
-      const float keep = std::exp(maximum[i] - top);
-      float total = 0.0F;
-      for (std::int64_t c = 0; c < visible; ++c) total += row[c] = std::exp(row[c] - top);
-      std::fill(row + visible, row + tile.columns, 0.0F);
-      sum[i] = sum[i] * keep + total;
-      maximum[i] = top;
-      float* o = out.row(first + r, head);
-      for (std::int64_t d = 0; key != 0 && d < shape.v_dim; ++d) o[d] *= keep;
-    }
-    gemm_serial(rows, shape.v_dim, tile.columns, 1.0F, {scores.get(), kKeyBlock},
-                {in.v.row(span.key_begin + key, head), in.v.token_stride}, key == 0 ? 0.0F : 1.0F,
-                out.row(first, head), out.token_stride);
-  }
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const auto i = static_cast<std::size_t>(r);
-    float* o = out.row(first + r, head);
-    for (std::int64_t d = 0; d < shape.v_dim; ++d) o[d] /= sum[i];
-    if (log_sum_exp != nullptr) log_sum_exp[(first + r) * shape.heads + head] = maximum[i] + std::log(sum[i]);
-  }
-}
-
-/// One head of one span. `dk_rope` is this head's part, [keys, rope_dim].
-void backward_head(const AttentionShape& shape, const AttentionInputs& in, const AttentionSpan& span,
-                   std::int64_t head, HeadRows<const float> out, const float* log_sum_exp,
-                   HeadRows<const float> dout, const AttentionGradients& grads, float* dk_rope) {
-  const auto probabilities = std::make_unique_for_overwrite<float[]>(kQueryBlock * kKeyBlock);
-  const auto dscores = std::make_unique_for_overwrite<float[]>(kQueryBlock * kKeyBlock);
-  std::vector<float> product(static_cast<std::size_t>(span.queries));  // dout · out of each query
-  for (std::int64_t i = 0; i < span.queries; ++i) {
-    const float* a = dout.row(span.query_begin + i, head);
-    const float* b = out.row(span.query_begin + i, head);
-    float total = 0.0F;
-    for (std::int64_t d = 0; d < shape.v_dim; ++d) total += a[d] * b[d];
-    product[static_cast<std::size_t>(i)] = total;
-  }
-  for (std::int64_t key = 0; key < span.keys; key += kKeyBlock) {
-    const std::int64_t k = span.key_begin + key;
-    const std::int64_t columns_all = std::min(kKeyBlock, span.keys - key);
-    for (std::int64_t i = 0; i < columns_all; ++i) {
-      std::fill_n(grads.k_nope.row(k + i, head), shape.nope_dim, 0.0F);
-      std::fill_n(grads.v.row(k + i, head), shape.v_dim, 0.0F);
-    }
-    std::fill_n(dk_rope + key * shape.rope_dim, columns_all * shape.rope_dim, 0.0F);
-    // The first block of queries that sees any of these keys.
-    const std::int64_t first_query = std::max<std::int64_t>(0, key - (span.keys - span.queries));
-    for (std::int64_t query = first_query / kQueryBlock * kQueryBlock; query < span.queries;
-         query += kQueryBlock) {
-      const std::int64_t rows = std::min(kQueryBlock, span.queries - query);
-      const Tile tile = tile_of(span, query, rows, key);
-      const std::int64_t t = span.query_begin + query;
-      float* p = probabilities.get();
-      float* ds = dscores.get();
-      score_tile(shape, in, span, head, tile, p);
-      gemm_serial(rows, tile.columns, shape.v_dim, 1.0F, {dout.row(t, head), dout.token_stride},
-                  {in.v.row(k, head), in.v.token_stride, Transpose::yes}, 0.0F, ds, kKeyBlock);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t visible = tile.visible(r);
-        const float lse = log_sum_exp[(t + r) * shape.heads + head];
-        const float mean = product[static_cast<std::size_t>(query + r)];
-        float* prow = p + r * kKeyBlock;
-        float* dsrow = ds + r * kKeyBlock;
-        for (std::int64_t c = 0; c < visible; ++c) {
-          prow[c] = std::exp(prow[c] - lse);
-          dsrow[c] = prow[c] * (dsrow[c] - mean) * shape.scale;
-        }
-        std::fill(prow + visible, prow + tile.columns, 0.0F);
-        std::fill(dsrow + visible, dsrow + tile.columns, 0.0F);
-      }
-      const Operand pt{p, kKeyBlock, Transpose::yes};
-      const Operand dst{ds, kKeyBlock, Transpose::yes};
-      const float* q = in.q.row(t, head);
-      gemm_serial(tile.columns, shape.v_dim, rows, 1.0F, pt, {dout.row(t, head), dout.token_stride}, 1.0F,
-                  grads.v.row(k, head), grads.v.token_stride);
-      gemm_serial(tile.columns, shape.nope_dim, rows, 1.0F, dst, {q, in.q.token_stride}, 1.0F,
-                  grads.k_nope.row(k, head), grads.k_nope.token_stride);
-      gemm_serial(tile.columns, shape.rope_dim, rows, 1.0F, dst, {q + shape.nope_dim, in.q.token_stride},
-                  1.0F, dk_rope + key * shape.rope_dim, shape.rope_dim);
-      const float beta = key == 0 ? 0.0F : 1.0F;  // every query sees the first key
-      float* dq = grads.q.row(t, head);
-      gemm_serial(rows, shape.nope_dim, tile.columns, 1.0F, {ds, kKeyBlock},
-                  {in.k_nope.row(k, head), in.k_nope.token_stride}, beta, dq, grads.q.token_stride);
-      gemm_serial(rows, shape.rope_dim, tile.columns, 1.0F, {ds, kKeyBlock},
-                  {in.k_rope.row(k, head), in.k_rope.token_stride}, beta, dq + shape.nope_dim,
-                  grads.q.token_stride);
-    }
-  }
-}
+HWY_EXPORT(ForwardBlock);
+HWY_EXPORT(BackwardHead);
 
 void check_spans(std::span<const AttentionSpan> spans) {
   for (const AttentionSpan& span : spans)
@@ -177,8 +295,8 @@ void attention_forward(ThreadPool& pool, const AttentionShape& shape, const Atte
   const auto heads = static_cast<std::size_t>(shape.heads);
   pool.parallel_for(items.size() * heads, [&](std::size_t index) {
     const Item& item = items[index / heads];
-    forward_block(shape, inputs, *item.span, static_cast<std::int64_t>(index % heads), item.query, out,
-                  log_sum_exp);
+    HWY_DYNAMIC_DISPATCH(ForwardBlock)
+    ({shape, inputs, *item.span, static_cast<std::int64_t>(index % heads)}, item.query, out, log_sum_exp);
   });
 }
 
@@ -191,13 +309,14 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, const Att
   for (const AttentionSpan& span : spans) key_offset.push_back(key_offset.back() + span.keys);
   const auto heads = static_cast<std::size_t>(shape.heads);
   const std::int64_t per_head = key_offset.back() * shape.rope_dim;
-  const auto dk_rope = std::make_unique_for_overwrite<float[]>(
-      heads * static_cast<std::size_t>(per_head));  // [heads, keys, rope]
+  // [heads, keys, rope_dim]: each head's share of the gradient of the key part that all share.
+  const auto dk_rope = std::make_unique_for_overwrite<float[]>(heads * static_cast<std::size_t>(per_head));
   pool.parallel_for(spans.size() * heads, [&](std::size_t index) {
     const std::size_t s = index / heads;
     const auto head = static_cast<std::int64_t>(index % heads);
-    backward_head(shape, inputs, spans[s], head, out, log_sum_exp, dout, gradients,
-                  dk_rope.get() + head * per_head + key_offset[s] * shape.rope_dim);
+    HWY_DYNAMIC_DISPATCH(BackwardHead)
+    ({shape, inputs, spans[s], head}, out, log_sum_exp, dout, gradients,
+     dk_rope.get() + head * per_head + key_offset[s] * shape.rope_dim);
   });
   pool.parallel_for(spans.size(), [&](std::size_t s) {
     for (std::int64_t i = 0; i < spans[s].keys; ++i) {
@@ -211,3 +330,4 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, const Att
 }
 
 }  // namespace fathom::kernels
+#endif  // HWY_ONCE

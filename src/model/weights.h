@@ -81,6 +81,7 @@ struct ParameterSpec {
   Shape shape;
   ParameterKind kind;
   std::int64_t layer = -1;  // num_hidden_layers + k for MTP module k; -1 for embedding, final norm and head
+  std::string sizes = {};   // what the shape is made of, for messages: "n_routed_experts × hidden_size"
 };
 
 /// Visits every parameter of a model in checkpoint order with its place in `weights`, whose vectors are first

@@ -1,0 +1,108 @@
+// Products of small tiles that lie in the nearest caches, in Highway's per-target form (see
+// kernels/simd_math-inl.h). A general GEMM packs its operands at every call; the tiles of attention are laid
+// out once and used many times.
+
+#if defined(FATHOM_KERNELS_TILE_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_KERNELS_TILE_GEMM_INL_H_
+#undef FATHOM_KERNELS_TILE_GEMM_INL_H_
+#else
+#define FATHOM_KERNELS_TILE_GEMM_INL_H_
+#endif
+
+#include "kernels/simd_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::kernels::HWY_NAMESPACE {
+
+/// Element (row, k) of the left operand is data[row · row_stride + k · k_stride]: either way round.
+struct TileLeft {
+  const float* data;
+  std::size_t row_stride;
+  std::size_t k_stride;
+};
+
+// Accumulators fill the registers: 24 of AVX-512's 32, 12 of 16 elsewhere.
+inline constexpr std::size_t kTileRows = HWY_MAX_BYTES == 64 ? 8 : 4;
+inline constexpr std::size_t kTileVectors = 3;
+
+/// kRows rows by kVectors vectors of C.
+template <std::size_t kRows, std::size_t kVectors>
+HWY_INLINE void TileKernel(std::size_t k, TileLeft a, const float* HWY_RESTRICT b, std::size_t b_stride,
+                           float* HWY_RESTRICT c, std::size_t c_stride, bool accumulate) {
+  const DF d;
+  const std::size_t lanes = hn::Lanes(d);
+  VF sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < kVectors; ++v)
+      sum[r][v] = accumulate ? hn::LoadU(d, c + r * c_stride + v * lanes) : hn::Zero(d);
+  }
+  for (std::size_t i = 0; i < k; ++i) {
+    VF row[kVectors];
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + i * b_stride + v * lanes);
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const VF factor = hn::Set(d, a.data[r * a.row_stride + i * a.k_stride]);
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, row[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c + r * c_stride + v * lanes);
+  }
+}
+
+/// All rows of kVectors vectors of columns.
+template <std::size_t kVectors>
+HWY_NOINLINE void TileColumns(std::size_t m, std::size_t k, TileLeft a, const float* b, std::size_t b_stride,
+                              float* c, std::size_t c_stride, bool accumulate) {
+  const auto left = [&](std::size_t row) {
+    return TileLeft{a.data + row * a.row_stride, a.row_stride, a.k_stride};
+  };
+  std::size_t row = 0;
+  for (; row + kTileRows <= m; row += kTileRows)
+    TileKernel<kTileRows, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
+  for (; row + 2 <= m; row += 2)
+    TileKernel<2, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
+  if (row < m) TileKernel<1, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
+}
+
+/// C[m, n] = A[m, k] · B[k, n], added to C where `accumulate`. `n` is a multiple of the lanes: callers pad.
+inline void TileGemm(std::size_t m, std::size_t n, std::size_t k, TileLeft a, const float* b,
+                     std::size_t b_stride, float* c, std::size_t c_stride, bool accumulate) {
+  const std::size_t lanes = hn::Lanes(DF());
+  std::size_t column = 0;
+  for (; column + 3 * lanes <= n && column + 4 * lanes != n; column += 3 * lanes)
+    TileColumns<3>(m, k, a, b + column, b_stride, c + column, c_stride, accumulate);
+  for (; column + 2 * lanes <= n; column += 2 * lanes)
+    TileColumns<2>(m, k, a, b + column, b_stride, c + column, c_stride, accumulate);
+  if (column < n) TileColumns<1>(m, k, a, b + column, b_stride, c + column, c_stride, accumulate);
+}
+
+/// e^x for x not much above 0, at most 2 ulp off; 0 below -87, where f32 would turn subnormal; NaN kept.
+HWY_INLINE VF ExpOfNonPositive(DF d, VF x) {
+  const hn::RebindToSigned<DF> di;
+  const VF limit = hn::Set(d, -87.0F);
+  const VF n = hn::Round(hn::Mul(hn::Max(limit, x), hn::Set(d, 1.44269504F)));
+  VF r = hn::NegMulAdd(n, hn::Set(d, 0.693145752F), x);  // ln 2 in two parts: this one times n is exact
+  r = hn::NegMulAdd(n, hn::Set(d, 1.42860677e-6F), r);
+  VF p = hn::Set(d, 1.9875691500e-4F);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3F));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3F));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1F));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1F));
+  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0F));
+  const auto power = hn::ShiftLeft<23>(hn::ConvertTo(di, n));
+  const VF scale = hn::BitCast(d, hn::Add(power, hn::BitCast(di, hn::Set(d, 1.0F))));
+  return hn::IfThenZeroElse(hn::Lt(x, limit), hn::Mul(p, scale));
+}
+
+}  // namespace fathom::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // the toggle of FATHOM_KERNELS_TILE_GEMM_INL_H_
