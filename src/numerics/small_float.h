@@ -7,11 +7,13 @@ namespace fathom {
 
 /// What a number beyond the largest finite value becomes.
 enum class Overflow : std::uint8_t {
-  special,   ///< infinity where the format has one, else NaN: what PyTorch's casts do
+  special,   ///< infinity where the format has one, else NaN
   saturate,  ///< the largest finite value: what FP8 training does (technical report, section 3.3)
 };
 
-/// A float of 16 bits or fewer, stored as its bits. All conversions from f32 round to nearest, ties to even.
+/// A float of 16 bits or fewer, stored as its bits. All conversions from f32 round to nearest, ties to even,
+/// and by default treat overflow as PyTorch's casts do (2.12 and later: e4m3fn saturates, the others go to
+/// infinity).
 /// @tparam HasInfinity  false for e4m3fn, whose top exponent holds finite values and one NaN
 template <typename Bits, int ExponentBits, int MantissaBits, bool HasInfinity>
 struct SmallFloat {
@@ -23,9 +25,11 @@ struct SmallFloat {
   static constexpr Bits kNaN = HasInfinity ? static_cast<Bits>(kInfinity | (1U << (MantissaBits - 1)))
                                            : static_cast<Bits>(kSignBit - 1U);
 
+  static constexpr Overflow kDefaultOverflow = HasInfinity ? Overflow::special : Overflow::saturate;
+
   Bits bits = 0;
 
-  static constexpr SmallFloat from_float(float value, Overflow overflow = Overflow::special) {
+  static constexpr SmallFloat from_float(float value, Overflow overflow = kDefaultOverflow) {
     const auto word = std::bit_cast<std::uint32_t>(value);
     const Bits sign = (word >> 31U) != 0 ? kSignBit : Bits{0};
     const std::uint32_t magnitude = word & 0x7FFFFFFFU;
