@@ -13,7 +13,7 @@ namespace fathom {
 
 Json parse_json(std::string_view text, std::string_view where) {
   constexpr int kMaxDepth = 64;
-  constexpr std::int64_t kMaxValues = 8'000'000;
+  constexpr std::int64_t kMaxValues = 4'000'000;
   std::int64_t values = 0;
   std::vector<std::set<std::string>> keys;  // of the objects that are open now
   const auto check = [&](int depth, Json::parse_event_t event, Json& value) {

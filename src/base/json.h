@@ -9,7 +9,7 @@ namespace fathom {
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 
-/// Parses JSON that somebody else wrote: nesting (64 levels) and the number of values (8 million, so that a
+/// Parses JSON that somebody else wrote: nesting (64 levels) and the number of values (4 million, so that a
 /// small text cannot fill the memory) are bounded, a key given twice in one object is an error.
 /// @param where  names the text in error messages, as "FOLDER/config.json"
 Json parse_json(std::string_view text, std::string_view where);
