@@ -2,26 +2,26 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "io/checkpoint_folder.h"
 #include "numerics/small_float.h"
+#include "support/error_text.h"
+#include "support/faulty_disk.h"
 #include "support/shared_data.h"
 
 namespace fathom {
 namespace {
 
+using test::error_of;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -45,38 +45,6 @@ std::vector<std::string> file_names(const std::filesystem::path& folder) {
 bool same_bytes(const Tensor& a, const Tensor& b) {
   return a.dtype() == b.dtype() && a.shape() == b.shape() && std::ranges::equal(a.bytes(), b.bytes());
 }
-
-/// What `action` throws, as text.
-template <typename Action>
-std::string error_of(const Action& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-/// Writes beyond `bytes` fail for as long as this lives, as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit limit = before_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, SIG_DFL);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_{};
-};
 
 TEST(CheckpointWriterTest, SmallCheckpointIsOneFileWithEqualValues) {
   const test::TemporaryFolder folder;
@@ -250,7 +218,7 @@ TEST(CheckpointWriterTest, FullDiskIsReportedAndLeavesTheOldCheckpoint) {
     writer.commit();
   }
   const std::string message = error_of([&] {
-    const FileSizeLimit limit(64 << 10);
+    const test::FileSizeLimit limit(64 << 10);
     CheckpointWriter writer(folder.path(), {{"a", {4}}, {"b", {1 << 20}}});
     writer.write("a", random_tensor({4}, 8));
     writer.write("b", Tensor::zeros({1 << 20}));
