@@ -15,7 +15,9 @@ function(fathom_import name header library)
   target_link_libraries(${name} INTERFACE ${${name}_LIBRARY})
 endfunction()
 fathom_import(hwy hwy/highway.h hwy)
-# The serial build: threads are ours (base/thread_pool.h), each of which calls single-threaded GEMMs.
-fathom_import(openblas cblas.h openblas openblas-serial x86_64-linux-gnu/openblas-serial)
+# Threads are ours (base/thread_pool.h), each of which calls single-threaded GEMMs. The serial build of OpenBLAS takes no
+# lock around its buffers and must not be called from several threads; kernels/gemm.cpp copes, slowly, if it meets it.
+fathom_import(openblas cblas.h openblas openblas-pthread x86_64-linux-gnu/openblas-pthread
+              openblas-serial x86_64-linux-gnu/openblas-serial)
 fathom_import(pcre2 pcre2.h pcre2-8)
 fathom_import(utf8proc utf8proc.h utf8proc)

@@ -3,6 +3,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "base/error.h"
 
@@ -11,6 +12,13 @@ namespace {
 
 CBLAS_TRANSPOSE blas_transpose(Transpose transpose) {
   return transpose == Transpose::yes ? CblasTrans : CblasNoTrans;
+}
+
+/// Keeps OpenBLAS to the calling thread. True where calls must take turns: its sequential build hands out
+/// work buffers without a lock, and two threads in it at once multiply in the same one.
+bool prepare_blas() {
+  openblas_set_num_threads(1);
+  return openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
 }
 
 /// Where rows [row, ...) of op(M) begin.
@@ -31,6 +39,10 @@ void gemm_serial(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, Op
     require(value >= 0 && value <= INT32_MAX, "a matrix dimension of {} is beyond what GEMM takes", value);
     return static_cast<int>(value);
   };
+  static const bool take_turns = prepare_blas();
+  static std::mutex turn;
+  std::unique_lock lock(turn, std::defer_lock);
+  if (take_turns) lock.lock();
   cblas_sgemm(CblasRowMajor, blas_transpose(a.transpose), blas_transpose(b.transpose), as_int(m), as_int(n),
               as_int(k), alpha, a.data, as_int(std::max<std::int64_t>(a.stride, 1)), b.data,
               as_int(std::max<std::int64_t>(b.stride, 1)), beta, c, as_int(c_stride));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "model/config.h"
@@ -37,7 +38,7 @@ class Block {
   /// @param layer  decides dense or MoE; num_hidden_layers + k for the block of MTP module k
   Block(const ModelConfig& config, std::int64_t layer, const BlockWeights& weights, const RopeTable& rope);
 
-  [[nodiscard]] bool is_moe() const { return is_moe_; }
+  [[nodiscard]] bool is_moe() const { return std::holds_alternative<Moe>(feed_forward_); }
 
   Tensor forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
                  std::vector<std::int64_t>* load = nullptr) const;
@@ -50,15 +51,14 @@ class Block {
   Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
 
  private:
+  /// middle + FFN(norm(middle)).
   Tensor feed_forward(const Context& context, const Tensor& middle, const Sequences& sequences, Saved* saved,
                       std::vector<std::int64_t>* load) const;
 
   const ModelConfig& config_;
   const BlockWeights& weights_;
-  bool is_moe_;
   Mla mla_;
-  Mlp mlp_;
-  Moe moe_;
+  std::variant<Mlp, Moe> feed_forward_;
 };
 
 }  // namespace fathom

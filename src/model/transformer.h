@@ -8,6 +8,7 @@
 #include "model/config.h"
 #include "model/context.h"
 #include "model/latent_cache.h"
+#include "model/mtp.h"
 #include "model/rope.h"
 #include "model/sequences.h"
 #include "model/weights.h"
@@ -32,7 +33,7 @@ struct LossFactors {
 struct Losses {
   double main = 0;
   std::vector<double> mtp;  // one per MTP module
-  double balance = 0;       // sum over MoE layers, before its factor
+  double balance = 0;       // sum over MoE layers, before its factor; 0 in evaluation
   std::int64_t targets = 0;
   /// [MoE layer][n_routed_experts]: tokens that went to each expert; the MTP modules' blocks come last.
   std::vector<std::vector<std::int64_t>> expert_load;
@@ -47,17 +48,14 @@ class Transformer {
   /// What the backward pass needs of a forward.
   struct Saved {
     struct Mtp {
-      Tensor embedding;  // [tokens, hidden], of the shifted tokens, before enorm
-      Tensor hidden;     // [tokens, hidden], before hnorm
-      Tensor joined;     // [tokens, 2 * hidden], input of eh_proj
-      Block::Saved block;
-      Tensor output;   // [tokens, hidden], before shared_head.norm
-      Tensor dnormed;  // [tokens, hidden], gradient of the mean loss at the output of shared_head.norm
+      MtpModule::Saved module;
+      std::vector<std::int32_t> tokens;  // whose embeddings this depth joined
+      Tensor dnormed;  // [tokens, hidden], gradient of this depth's loss at the head's input
     };
     std::vector<Block::Saved> blocks;
     Tensor output;   // [tokens, hidden], of the last block
-    Tensor dnormed;  // [tokens, hidden], gradient of the mean loss at the output of the final norm
-    Tensor dhead;    // [vocab, hidden], gradient of all losses at the head's weight
+    Tensor dnormed;  // [tokens, hidden], gradient of the main loss at the head's input
+    Tensor dhead;    // [vocab, hidden], gradient of all cross-entropies at the head's weight
     std::vector<Mtp> mtp;
   };
 
@@ -71,9 +69,9 @@ class Transformer {
   /// at a time, together with their gradient.
   Losses forward(const Context& context, const Batch& batch, const LossFactors& factors, Saved* saved) const;
 
-  /// grads += scale · d(total loss) / d(parameters).
+  /// grads += scale · d(total loss) / d(parameters). What is saved is freed on the way.
   void backward(const Context& context, const Batch& batch, const LossFactors& factors, double scale,
-                const Saved& saved, TransformerWeights& grads) const;
+                Saved& saved, TransformerWeights& grads) const;
 
   /// Hidden states after the final norm, [tokens, hidden], of whole sequences.
   Tensor hidden_states(const Context& context, std::span<const std::int32_t> tokens,
@@ -90,13 +88,14 @@ class Transformer {
   [[nodiscard]] std::int64_t max_positions() const { return rope_.positions(); }
 
  private:
+  /// Rows of the embedding, [tokens, hidden]; throws `Error` for an id outside the vocabulary.
   Tensor embed(std::span<const std::int32_t> tokens) const;
 
   const ModelConfig& config_;
   const TransformerWeights& weights_;
   RopeTable rope_;
   std::vector<Block> blocks_;
-  std::vector<Block> mtp_blocks_;
+  std::vector<MtpModule> mtp_;
 };
 
 }  // namespace fathom

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "model/context.h"
+#include "model/weights.h"
+#include "tensor/tensor.h"
+
+namespace fathom {
+
+/// Gradients that the head's loss leaves behind.
+struct HeadGradients {
+  Tensor dnormed;  // [tokens, hidden], at the head's input
+  Tensor dweight;  // [vocab, hidden], added to
+};
+
+/// Mean cross-entropy, in nats, of the head's predictions from hidden states after their norm. Logits exist
+/// only for a slice of tokens at a time: at most about 32 MiB, whatever the batch and the vocabulary.
+/// @param normed   [tokens, hidden]
+/// @param targets  [tokens]; -1: no loss
+/// @param factor   of this loss in the total
+/// @param grads    where given, receives factor · d(loss); `dweight` must be zeros or an earlier sum
+/// @param counted  receives the number of targets that are not -1
+/// With no target at all the loss is 0.
+double head_loss(const Context& context, const LinearWeight& head, const Tensor& normed,
+                 std::span<const std::int32_t> targets, double factor, HeadGradients* grads,
+                 std::int64_t* counted);
+
+}  // namespace fathom
