@@ -68,10 +68,6 @@ Tensor Transformer::embed(std::span<const std::int32_t> tokens) const {
   return x;
 }
 
-const LinearWeight& Transformer::weights_.lm_head const {
-  return weights_.lm_head;
-}
-
 Losses Transformer::forward(const Context& context, const Batch& batch, const LossFactors& factors,
                             Saved* saved) const {
   const Sequences& sequences = batch.sequences;
