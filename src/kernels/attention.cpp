@@ -19,60 +19,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
-/// TileGemm of row-major tiles whose rows are `*_stride` apart.
-void Product(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
-             const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride, bool accumulate) {
-  const auto size = [](std::int64_t value) { return static_cast<std::size_t>(value); };
-  const std::size_t lanes = hn::Lanes(DF());
-  TileGemm(size(m), (size(n) + lanes - 1) / lanes * lanes, size(k), {a, size(a_stride), 1}, b, size(b_stride),
-           c, size(c_stride), accumulate);
-}
-
-/// The same with the transpose of `a`, [k, m] as it lies.
-void ProductOfTranspose(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
-                        const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride) {
-  const auto size = [](std::int64_t value) { return static_cast<std::size_t>(value); };
-  TileGemm(size(m), size(n), size(k), {a, 1, size(a_stride)}, b, size(b_stride), c, size(c_stride), true);
-}
-
-#if HWY_TARGET != HWY_SCALAR
-/// Four rows of four.
-void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
-  const hn::FixedTag<float, 4> d;
-  const auto r0 = hn::LoadU(d, from);
-  const auto r1 = hn::LoadU(d, from + stride);
-  const auto r2 = hn::LoadU(d, from + 2 * stride);
-  const auto r3 = hn::LoadU(d, from + 3 * stride);
-  const auto low01 = hn::InterleaveLower(d, r0, r1);
-  const auto low23 = hn::InterleaveLower(d, r2, r3);
-  const auto high01 = hn::InterleaveUpper(d, r0, r1);
-  const auto high23 = hn::InterleaveUpper(d, r2, r3);
-  hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
-  hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, to + to_stride);
-  hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * to_stride);
-  hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * to_stride);
-}
-#else
-void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
-  for (std::int64_t r = 0; r < 4; ++r)
-    for (std::int64_t i = 0; i < 4; ++i) to[i * to_stride + r] = from[r * stride + i];
-}
-#endif
-
-/// to[i, r] = from[r, i] for `rows` rows of `dim` values; rows of `to` are kKeyBlock long, zero behind.
-void TransposeKeys(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t dim, float* to) {
-  const std::int64_t whole_rows = rows / 4 * 4;
-  const std::int64_t whole_dim = dim / 4 * 4;
-  for (std::int64_t r = 0; r < whole_rows; r += 4)
-    for (std::int64_t i = 0; i < whole_dim; i += 4)
-      TransposeFour(from + r * stride + i, stride, to + i * kKeyBlock + r, kKeyBlock);
-  for (std::int64_t i = 0; i < dim; ++i) {
-    float* out = to + i * kKeyBlock;
-    for (std::int64_t r = i < whole_dim ? whole_rows : 0; r < rows; ++r) out[r] = from[r * stride + i];
-    std::fill(out + rows, out + kKeyBlock, 0.0F);
-  }
-}
-
 /// Online softmax over one row of scores, in place: e^(scale · score - maximum) for the `visible` first, 0 up
 /// to the end of the row of `columns`.
 /// @returns what the values summed so far must be multiplied with
@@ -107,14 +53,6 @@ float SoftmaxRow(float* row, std::int64_t visible, std::int64_t columns, float s
   maximum = new_maximum;
   sum = sum * keep + Reduce(d, total);
   return keep;
-}
-
-/// row *= factor; rows of tiles are whole vectors.
-void ScaleRow(float* row, std::int64_t count, float factor) {
-  const DF d;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t i = 0; i < count; i += lanes)
-    hn::Store(hn::Mul(hn::Load(d, row + i), hn::Set(d, factor)), d, row + i);
 }
 
 /// Scores and gradients at probabilities, to probabilities and gradients at scores, in place: p = e^(scale ·
@@ -163,15 +101,16 @@ void ForwardBlock(const Job& job, std::int64_t query, HeadRows<float> out, float
   for (std::int64_t key = 0; key < seen; key += kKeyBlock) {
     const std::int64_t k = job.span.key_begin + key;
     const std::int64_t count = std::min(kKeyBlock, seen - key);
-    TransposeKeys(job.in.k_nope.row(k, job.head), job.in.k_nope.token_stride, count, shape.nope_dim, keys);
-    TransposeKeys(job.in.k_rope.row(k, job.head), job.in.k_rope.token_stride, count, shape.rope_dim,
-                  keys + shape.nope_dim * kKeyBlock);
+    Transpose(job.in.k_nope.row(k, job.head), job.in.k_nope.token_stride, count, shape.nope_dim, keys,
+              kKeyBlock);
+    Transpose(job.in.k_rope.row(k, job.head), job.in.k_rope.token_stride, count, shape.rope_dim,
+              keys + shape.nope_dim * kKeyBlock, kKeyBlock);
     copy_rows(job.in.v.row(k, job.head), job.in.v.token_stride, count, shape.v_dim, values, width);
     for (std::int64_t strip = 0; strip < rows; strip += kQueryStrip) {
       const std::int64_t strip_rows = std::min(kQueryStrip, rows - strip);
       const std::int64_t columns = std::min(count, job.seen_by(query + strip + strip_rows - 1) - key);
       if (columns <= 0) continue;
-      Product(strip_rows, columns, qk, q + strip * qk, qk, keys, kKeyBlock, scores, kKeyBlock, false);
+      TileGemm(strip_rows, columns, qk, {q + strip * qk, qk, 1}, keys, kKeyBlock, scores, kKeyBlock, false);
       for (std::int64_t r = 0; r < strip_rows; ++r) {
         const std::int64_t visible =
             std::clamp<std::int64_t>(job.seen_by(query + strip + r) - key, 0, columns);
@@ -179,8 +118,8 @@ void ForwardBlock(const Job& job, std::int64_t query, HeadRows<float> out, float
                                       maximum[strip + r], denominator[strip + r]);
         if (key != 0 && keep != 1.0F) ScaleRow(sums + (strip + r) * width, width, keep);
       }
-      Product(strip_rows, width, columns, scores, kKeyBlock, values, width, sums + strip * width, width,
-              key != 0);
+      TileGemm(strip_rows, width, columns, {scores, kKeyBlock, 1}, values, width, sums + strip * width, width,
+               key != 0);
     }
   }
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -225,8 +164,8 @@ void BackwardHead(const Job& job, HeadRows<const float> out, const float* log_su
       to = std::copy_n(job.in.k_rope.row(k + r, head), shape.rope_dim, to);
       std::fill(to, keys + (r + 1) * qk, 0.0F);
     }
-    TransposeKeys(keys, qk, count, job.qk_dim(), keys_transposed);
-    TransposeKeys(job.in.v.row(k, head), job.in.v.token_stride, count, shape.v_dim, values_transposed);
+    Transpose(keys, qk, count, job.qk_dim(), keys_transposed, kKeyBlock);
+    Transpose(job.in.v.row(k, head), job.in.v.token_stride, count, shape.v_dim, values_transposed, kKeyBlock);
     std::fill_n(dkeys, count * qk, 0.0F);
     std::fill_n(dvalues, count * v, 0.0F);
 
@@ -238,17 +177,17 @@ void BackwardHead(const Job& job, HeadRows<const float> out, const float* log_su
       const std::int64_t t = span.query_begin + query;
       copy_rows(job.in.q.row(t, head), job.in.q.token_stride, rows, job.qk_dim(), q, qk);
       copy_rows(dout.row(t, head), dout.token_stride, rows, shape.v_dim, doutput, v);
-      Product(rows, columns, job.qk_dim(), q, qk, keys_transposed, kKeyBlock, scores, kKeyBlock, false);
-      Product(rows, columns, shape.v_dim, doutput, v, values_transposed, kKeyBlock, dscores, kKeyBlock,
-              false);
+      TileGemm(rows, columns, job.qk_dim(), {q, qk, 1}, keys_transposed, kKeyBlock, scores, kKeyBlock, false);
+      TileGemm(rows, columns, shape.v_dim, {doutput, v, 1}, values_transposed, kKeyBlock, dscores, kKeyBlock,
+               false);
       for (std::int64_t r = 0; r < rows; ++r)
         SoftmaxRowBackward(scores + r * kKeyBlock, dscores + r * kKeyBlock,
                            std::clamp<std::int64_t>(job.seen_by(query + r) - key, 0, columns), columns,
                            shape.scale, log_sum_exp[(t + r) * shape.heads + head], mean[query + r]);
-      ProductOfTranspose(columns, v, rows, scores, kKeyBlock, doutput, v, dvalues, v);
-      ProductOfTranspose(columns, qk, rows, dscores, kKeyBlock, q, qk, dkeys, qk);
+      TileGemm(columns, v, rows, {scores, 1, kKeyBlock}, doutput, v, dvalues, v, true);
+      TileGemm(columns, qk, rows, {dscores, 1, kKeyBlock}, q, qk, dkeys, qk, true);
       // Every query sees the first key: there its sum begins.
-      Product(rows, qk, columns, dscores, kKeyBlock, keys, qk, dq + query * qk, qk, key != 0);
+      TileGemm(rows, qk, columns, {dscores, kKeyBlock, 1}, keys, qk, dq + query * qk, qk, key != 0);
     }
     for (std::int64_t r = 0; r < count; ++r) {
       std::copy_n(dkeys + r * qk, shape.nope_dim, grads.k_nope.row(k + r, head));

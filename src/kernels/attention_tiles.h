@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/latent_attention.h"
 
 namespace fathom::kernels {
 
@@ -52,6 +53,26 @@ struct Job {
   [[nodiscard]] std::int64_t seen_by(std::int64_t query) const {
     return span.keys - span.queries + query + 1;
   }
+};
+
+inline constexpr std::int64_t kLatentKeyBlock = 64;  // cache rows that stay near between their two uses
+
+/// The work of `latent_attention`.
+struct LatentJob {
+  const LatentAttentionShape& shape;
+  const float* cache;
+  std::int64_t group;  // tokens whose queries go together
+
+  [[nodiscard]] std::int64_t width() const { return shape.latent_dim + shape.rope_dim; }
+  /// Query rows of a group, padded.
+  [[nodiscard]] std::int64_t rows() const { return padded(group * shape.heads); }
+};
+
+/// What a group of query rows found in one run of the cache: a softmax not yet divided by its denominator.
+struct LatentPartial {
+  float* values;   // [rows, latent_dim padded]
+  float* maximum;  // [rows]
+  float* sum;      // [rows]
 };
 
 /// Rows of `dim` values, to rows of `stride` with zeros behind.

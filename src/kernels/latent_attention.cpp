@@ -1,62 +1,123 @@
 #include "kernels/latent_attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <vector>
 
 #include "base/error.h"
-#include "kernels/gemm.h"
+#include "kernels/attention_tiles.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/latent_attention.cpp"
+#include "kernels/simd.h"
+// After simd.h.
+#include "kernels/tile_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::kernels::HWY_NAMESPACE {
+
+/// Online softmax down the columns of scores [keys, rows], a query row to a lane; `keep` gets what the values
+/// summed so far must be multiplied with.
+void SoftmaxColumns(float* scores, std::int64_t keys, std::int64_t rows, float scale, float* maximum,
+                    float* sum, float* keep) {
+  const DF d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const VF factor = hn::Set(d, scale);
+  for (std::int64_t r = 0; r < rows; r += lanes) {
+    VF top = hn::Load(d, scores + r);
+    for (std::int64_t k = 1; k < keys; ++k) top = hn::Max(hn::Load(d, scores + k * rows + r), top);
+    const VF old = hn::Load(d, maximum + r);
+    const VF shift = hn::Max(hn::Mul(top, factor), old);
+    VF total = hn::Zero(d);
+    for (std::int64_t k = 0; k < keys; ++k) {
+      float* place = scores + k * rows + r;
+      const VF p = ExpOfNonPositive(d, hn::MulSub(hn::Load(d, place), factor, shift));
+      total = hn::Add(total, p);
+      hn::Store(p, d, place);
+    }
+    const VF kept = ExpOfNonPositive(d, hn::Sub(old, shift));
+    hn::Store(kept, d, keep + r);
+    hn::Store(hn::MulAdd(hn::Load(d, sum + r), kept, total), d, sum + r);
+    hn::Store(shift, d, maximum + r);
+  }
+}
+
+/// [tokens · heads, width] to [width, rows of the group].
+void LayOutQueries(const LatentJob& job, const float* q, std::int64_t tokens, float* to) {
+  Transpose(q, job.width(), tokens * job.shape.heads, job.width(), to, job.rows());
+}
+
+/// A group of `tokens` tokens, the first of which sees `seen_by_first` rows of the cache, against rows
+/// [begin, end). Scores are made transposed, [keys, query rows]: so the products read the cache as it lies,
+/// and the softmax needs no sums across lanes.
+void AttendRun(const LatentJob& job, const float* queries, std::int64_t tokens, std::int64_t seen_by_first,
+               std::int64_t begin, std::int64_t end, const LatentPartial& partial) {
+  const std::int64_t width = job.width();
+  const std::int64_t rows = job.rows();
+  const std::int64_t latent = job.shape.latent_dim;
+  const std::int64_t stride = padded(latent);
+  Arena arena(kLatentKeyBlock * rows + rows + (stride == latent ? 0 : kLatentKeyBlock * stride));
+  float* scores = arena.take(kLatentKeyBlock * rows);
+  float* keep = arena.take(rows);
+  float* copied = stride == latent ? nullptr : arena.take(kLatentKeyBlock * stride);
+  std::fill_n(partial.maximum, rows, -std::numeric_limits<float>::max());
+  std::fill_n(partial.sum, rows, 0.0F);
+  std::fill_n(partial.values, rows * stride, 0.0F);
+
+  end = std::min(end, seen_by_first + tokens - 1);
+  for (std::int64_t key = begin; key < end; key += kLatentKeyBlock) {
+    const std::int64_t keys = std::min(kLatentKeyBlock, end - key);
+    const float* cache = job.cache + key * width;
+    TileGemm(keys, rows, width, {cache, width, 1}, queries, rows, scores, rows, false);
+    // The last few keys are hidden from all but the last tokens.
+    for (std::int64_t k = std::max<std::int64_t>(0, seen_by_first - key); k < keys; ++k)
+      std::fill_n(scores + k * rows, (key + k - seen_by_first + 1) * job.shape.heads,
+                  -std::numeric_limits<float>::infinity());
+    SoftmaxColumns(scores, keys, rows, job.shape.scale, partial.maximum, partial.sum, keep);
+    for (std::int64_t r = 0; r < tokens * job.shape.heads; ++r)
+      if (keep[r] != 1.0F) ScaleRow(partial.values + r * stride, stride, keep[r]);
+    const float* values = cache;
+    if (copied != nullptr) {
+      copy_rows(cache, width, keys, latent, copied, stride);
+      values = copied;
+    }
+    TileGemm(tokens * job.shape.heads, stride, keys, {scores, 1, rows}, values,
+             copied != nullptr ? stride : width, partial.values, stride, true);
+  }
+}
+
+/// out[i] = sum over r of weights[r] · values[r · run_stride + i], for whole vectors.
+void WeightedSum(const float* values, std::int64_t run_stride, const float* weights, std::int64_t runs,
+                 std::int64_t count, float* out) {
+  const DF d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    VF sum = hn::Zero(d);
+    for (std::int64_t r = 0; r < runs; ++r)
+      sum = hn::MulAdd(hn::Set(d, weights[r]), hn::Load(d, values + r * run_stride + i), sum);
+    hn::Store(sum, d, out + i);
+  }
+}
+
+}  // namespace fathom::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fathom::kernels {
 namespace {
 
-constexpr std::int64_t kKeyBlock = 64;  // cache rows that stay in a core's cache between their two uses
-constexpr std::int64_t kQueryRows = 64;
-constexpr std::int64_t kRun = 1024;  // cache rows of one work item
-constexpr std::int64_t kEnoughGroups =
-    8;  // groups of queries that keep threads busy without cutting the cache
+HWY_EXPORT(LayOutQueries);
+HWY_EXPORT(AttendRun);
+HWY_EXPORT(WeightedSum);
 
-/// What one group of query rows found in one run of the cache: a softmax not yet divided by its denominator.
-struct Partial {
-  float* values;   // [rows, latent_dim]
-  float* maximum;  // [rows]
-  float* sum;      // [rows]
-};
+constexpr std::int64_t kQueryRows = 64;  // of a group: fill the registers, and share each read of the cache
+constexpr std::int64_t kShortestRun = 512;  // cache rows of one work item
+constexpr std::int64_t kMostItems = 128;    // each keeps its sums until they are merged
 
-/// Query rows of tokens [token, token + tokens) against cache rows [begin, end).
-void attend_run(const LatentAttentionShape& shape, const float* q, std::int64_t tokens, const float* cache,
-                std::int64_t begin, std::int64_t end, std::int64_t seen_by_first, const Partial& partial) {
-  const std::int64_t width = shape.latent_dim + shape.rope_dim;
-  const std::int64_t rows = tokens * shape.heads;
-  std::vector<float> scores(static_cast<std::size_t>(rows * kKeyBlock));
-  std::fill_n(partial.maximum, rows, -std::numeric_limits<float>::infinity());
-  std::fill_n(partial.sum, rows, 0.0F);
-  std::fill_n(partial.values, rows * shape.latent_dim, 0.0F);
-  end = std::min(end, seen_by_first + tokens - 1);
-  for (std::int64_t key = begin; key < end; key += kKeyBlock) {
-    const std::int64_t columns = std::min(kKeyBlock, end - key);
-    gemm_serial(rows, columns, width, shape.scale, {q, width}, {cache + key * width, width, Transpose::yes},
-                0.0F, scores.data(), kKeyBlock);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const std::int64_t visible =
-          std::clamp<std::int64_t>(seen_by_first + r / shape.heads - key, 0, columns);
-      float* row = scores.data() + r * kKeyBlock;
-      float top = partial.maximum[r];
-      for (std::int64_t c = 0; c < visible; ++c) top = std::max(top, row[c]);
-      const float keep = visible == 0 ? 1.0F : std::exp(partial.maximum[r] - top);
-      float total = 0.0F;
-      for (std::int64_t c = 0; c < visible; ++c) total += row[c] = std::exp(row[c] - top);
-      std::fill(row + visible, row + columns, 0.0F);
-      partial.sum[r] = partial.sum[r] * keep + total;
-      partial.maximum[r] = top;
-      float* o = partial.values + r * shape.latent_dim;
-      for (std::int64_t d = 0; d < shape.latent_dim; ++d) o[d] *= keep;
-    }
-    gemm_serial(rows, shape.latent_dim, columns, 1.0F, {scores.data(), kKeyBlock},
-                {cache + key * width, width}, 1.0F, partial.values, shape.latent_dim);
-  }
+std::int64_t quotient_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
 }
 
 }  // namespace
@@ -65,43 +126,59 @@ void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const
                       std::int64_t tokens, const float* cache, std::int64_t length, float* out) {
   require(tokens <= length, "latent attention of {} tokens to a cache of {}: the cache must hold them",
           tokens, length);
-  const std::int64_t width = shape.latent_dim + shape.rope_dim;
-  const std::int64_t group = std::max<std::int64_t>(1, kQueryRows / shape.heads);  // tokens that share a pass
-  const std::int64_t groups = (tokens + group - 1) / group;
-  const std::int64_t run = groups >= kEnoughGroups ? length : kRun;
-  const std::int64_t runs = (length + run - 1) / run;
-  const std::int64_t rows = group * shape.heads;
-  const std::int64_t partial_size = rows * (shape.latent_dim + 2);
-  std::vector<float> partials(static_cast<std::size_t>(groups * runs * partial_size));
+  if (tokens == 0) return;
+  const std::int64_t group = std::clamp<std::int64_t>(kQueryRows / shape.heads, 1, tokens);  // tokens of one
+  const std::int64_t groups = quotient_up(tokens, group);
+  const LatentJob job{shape, cache, group};
+  const std::int64_t run =
+      std::max(kShortestRun, quotient_up(length * groups, kMostItems * kLatentKeyBlock) * kLatentKeyBlock);
+  const std::int64_t runs = quotient_up(length, run);
+  const std::int64_t rows = job.rows();
+  const std::int64_t stride = padded(shape.latent_dim);
+
+  const std::int64_t query_size = job.width() * rows;
+  const std::int64_t partial_size = rows * (stride + 2);
+  Arena arena(groups * query_size + groups * runs * partial_size);
+  float* queries = arena.take(groups * query_size);
+  float* partials = arena.take(groups * runs * partial_size);
   const auto partial_of = [&](std::int64_t g, std::int64_t r) {
-    float* base = partials.data() + (g * runs + r) * partial_size;
-    return Partial{base, base + rows * shape.latent_dim, base + rows * (shape.latent_dim + 1)};
+    float* base = partials + (g * runs + r) * partial_size;
+    return LatentPartial{base, base + rows * stride, base + rows * (stride + 1)};
   };
+  const auto tokens_of = [&](std::int64_t g) { return std::min(group, tokens - g * group); };
+
+  pool.parallel_for(static_cast<std::size_t>(groups), [&](std::size_t index) {
+    const auto g = static_cast<std::int64_t>(index);
+    HWY_DYNAMIC_DISPATCH(LayOutQueries)
+    (job, q + g * group * shape.heads * job.width(), tokens_of(g), queries + g * query_size);
+  });
   pool.parallel_for(static_cast<std::size_t>(groups * runs), [&](std::size_t index) {
     const std::int64_t g = static_cast<std::int64_t>(index) / runs;
     const std::int64_t r = static_cast<std::int64_t>(index) % runs;
-    const std::int64_t token = g * group;
-    attend_run(shape, q + token * shape.heads * width, std::min(group, tokens - token), cache, r * run,
-               std::min(length, (r + 1) * run), length - tokens + token + 1, partial_of(g, r));
+    HWY_DYNAMIC_DISPATCH(AttendRun)
+    (job, queries + g * query_size, tokens_of(g), length - tokens + g * group + 1, r * run,
+     std::min(length, (r + 1) * run), partial_of(g, r));
   });
+  // Merge the runs of each query row in their order, into the first.
+  const std::int64_t group_rows = group * shape.heads;
   pool.parallel_for(static_cast<std::size_t>(tokens * shape.heads), [&](std::size_t index) {
     const auto row = static_cast<std::int64_t>(index);
-    const std::int64_t g = row / rows;
-    const std::int64_t i = row % rows;
-    float top = -std::numeric_limits<float>::infinity();
+    const std::int64_t g = row / group_rows;
+    const std::int64_t i = row % group_rows;
+    float top = -std::numeric_limits<float>::max();
     for (std::int64_t r = 0; r < runs; ++r) top = std::max(top, partial_of(g, r).maximum[i]);
-    float* o = out + row * shape.latent_dim;
-    std::fill_n(o, shape.latent_dim, 0.0F);
+    std::array<float, kMostItems> weights{};
     float sum = 0.0F;
     for (std::int64_t r = 0; r < runs; ++r) {
-      const Partial partial = partial_of(g, r);
-      const float weight = std::exp(partial.maximum[i] - top);
-      sum += partial.sum[i] * weight;
-      const float* values = partial.values + i * shape.latent_dim;
-      for (std::int64_t d = 0; d < shape.latent_dim; ++d) o[d] += values[d] * weight;
+      weights[static_cast<std::size_t>(r)] = std::exp(partial_of(g, r).maximum[i] - top);
+      sum += partial_of(g, r).sum[i] * weights[static_cast<std::size_t>(r)];
     }
-    for (std::int64_t d = 0; d < shape.latent_dim; ++d) o[d] /= sum;
+    for (float& weight : weights) weight /= sum;
+    float* merged = partial_of(g, 0).values + i * stride;
+    HWY_DYNAMIC_DISPATCH(WeightedSum)(merged, partial_size, weights.data(), runs, stride, merged);
+    std::copy_n(merged, shape.latent_dim, out + row * shape.latent_dim);
   });
 }
 
 }  // namespace fathom::kernels
+#endif  // HWY_ONCE

@@ -18,8 +18,10 @@ struct LatentAttentionShape {
 /// @param q       [tokens, heads, latent_dim + rope_dim], queries folded through W^UK, then the rotated part
 /// @param cache   [length, latent_dim + rope_dim]; token i sees its first `length - tokens + i + 1` rows
 /// @param out     [tokens, heads, latent_dim], attention-weighted latents
-/// Cost: the cache is read once for each 64 rows of queries (all heads of a few tokens), with online softmax;
-/// long caches are cut into runs of fixed size whose results merge in order, so threads do not change a bit.
+/// Cost: one pass over the cache for each group of at most 64 query rows (all heads of a few tokens), with
+/// online softmax, each block of rows used for scores and values while it is near. A long cache is cut into
+/// runs whose sizes depend on `tokens` and `length` alone and whose results merge in order, so threads do not
+/// change a bit.
 void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const float* q,
                       std::int64_t tokens, const float* cache, std::int64_t length, float* out);
 

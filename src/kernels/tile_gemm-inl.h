@@ -14,56 +14,56 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
-/// Element (row, k) of the left operand is data[row · row_stride + k · k_stride]: either way round.
+/// Element (row, k) of the left operand is data[row · row_stride + k · k_stride]: a matrix or its transpose.
 struct TileLeft {
   const float* data;
-  std::size_t row_stride;
-  std::size_t k_stride;
+  std::int64_t row_stride;
+  std::int64_t k_stride;
 };
 
 // Accumulators fill the registers: 24 of AVX-512's 32, 12 of 16 elsewhere.
-inline constexpr std::size_t kTileRows = HWY_MAX_BYTES == 64 ? 8 : 4;
-inline constexpr std::size_t kTileVectors = 3;
+inline constexpr int kTileRows = HWY_MAX_BYTES == 64 ? 8 : 4;
+inline constexpr int kTileVectors = 3;
 
 /// kRows rows by kVectors vectors of C.
-template <std::size_t kRows, std::size_t kVectors>
-HWY_INLINE void TileKernel(std::size_t k, TileLeft a, const float* HWY_RESTRICT b, std::size_t b_stride,
-                           float* HWY_RESTRICT c, std::size_t c_stride, bool accumulate) {
+template <int kRows, int kVectors>
+HWY_INLINE void TileKernel(std::int64_t k, TileLeft a, const float* HWY_RESTRICT b, std::int64_t b_stride,
+                           float* HWY_RESTRICT c, std::int64_t c_stride, bool accumulate) {
   const DF d;
-  const std::size_t lanes = hn::Lanes(d);
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   VF sum[kRows][kVectors];
 #pragma GCC unroll 8
-  for (std::size_t r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (std::size_t v = 0; v < kVectors; ++v)
+    for (int v = 0; v < kVectors; ++v)
       sum[r][v] = accumulate ? hn::LoadU(d, c + r * c_stride + v * lanes) : hn::Zero(d);
   }
-  for (std::size_t i = 0; i < k; ++i) {
+  for (std::int64_t i = 0; i < k; ++i) {
     VF row[kVectors];
 #pragma GCC unroll 8
-    for (std::size_t v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + i * b_stride + v * lanes);
+    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + i * b_stride + v * lanes);
 #pragma GCC unroll 8
-    for (std::size_t r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       const VF factor = hn::Set(d, a.data[r * a.row_stride + i * a.k_stride]);
 #pragma GCC unroll 8
-      for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, row[v], sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, row[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8
-  for (std::size_t r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (std::size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c + r * c_stride + v * lanes);
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c + r * c_stride + v * lanes);
   }
 }
 
 /// All rows of kVectors vectors of columns.
-template <std::size_t kVectors>
-HWY_NOINLINE void TileColumns(std::size_t m, std::size_t k, TileLeft a, const float* b, std::size_t b_stride,
-                              float* c, std::size_t c_stride, bool accumulate) {
-  const auto left = [&](std::size_t row) {
+template <int kVectors>
+HWY_NOINLINE void TileColumns(std::int64_t m, std::int64_t k, TileLeft a, const float* b,
+                              std::int64_t b_stride, float* c, std::int64_t c_stride, bool accumulate) {
+  const auto left = [&](std::int64_t row) {
     return TileLeft{a.data + row * a.row_stride, a.row_stride, a.k_stride};
   };
-  std::size_t row = 0;
+  std::int64_t row = 0;
   for (; row + kTileRows <= m; row += kTileRows)
     TileKernel<kTileRows, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
   for (; row + 2 <= m; row += 2)
@@ -71,16 +71,65 @@ HWY_NOINLINE void TileColumns(std::size_t m, std::size_t k, TileLeft a, const fl
   if (row < m) TileKernel<1, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
 }
 
-/// C[m, n] = A[m, k] · B[k, n], added to C where `accumulate`. `n` is a multiple of the lanes: callers pad.
-inline void TileGemm(std::size_t m, std::size_t n, std::size_t k, TileLeft a, const float* b,
-                     std::size_t b_stride, float* c, std::size_t c_stride, bool accumulate) {
-  const std::size_t lanes = hn::Lanes(DF());
-  std::size_t column = 0;
+/// C[m, n] = A[m, k] · B[k, n], added to C where `accumulate`. Columns up to the next whole vector are
+/// computed too: rows of B and C are padded.
+inline void TileGemm(std::int64_t m, std::int64_t n, std::int64_t k, TileLeft a, const float* b,
+                     std::int64_t b_stride, float* c, std::int64_t c_stride, bool accumulate) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(DF()));
+  n = (n + lanes - 1) / lanes * lanes;
+  std::int64_t column = 0;
   for (; column + 3 * lanes <= n && column + 4 * lanes != n; column += 3 * lanes)
     TileColumns<3>(m, k, a, b + column, b_stride, c + column, c_stride, accumulate);
   for (; column + 2 * lanes <= n; column += 2 * lanes)
     TileColumns<2>(m, k, a, b + column, b_stride, c + column, c_stride, accumulate);
   if (column < n) TileColumns<1>(m, k, a, b + column, b_stride, c + column, c_stride, accumulate);
+}
+
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < 4; ++r)
+    for (std::int64_t i = 0; i < 4; ++i) to[i * to_stride + r] = from[r * stride + i];
+}
+#else
+/// Four rows of four.
+HWY_INLINE void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
+  const hn::FixedTag<float, 4> d;
+  const auto r0 = hn::LoadU(d, from);
+  const auto r1 = hn::LoadU(d, from + stride);
+  const auto r2 = hn::LoadU(d, from + 2 * stride);
+  const auto r3 = hn::LoadU(d, from + 3 * stride);
+  const auto low01 = hn::InterleaveLower(d, r0, r1);
+  const auto low23 = hn::InterleaveLower(d, r2, r3);
+  const auto high01 = hn::InterleaveUpper(d, r0, r1);
+  const auto high23 = hn::InterleaveUpper(d, r2, r3);
+  hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
+  hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, to + to_stride);
+  hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * to_stride);
+  hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * to_stride);
+}
+#endif
+
+/// to[i, r] = from[r, i] for `rows` rows of `dim` values; zeros from `rows` to `to_stride`.
+inline void Transpose(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t dim, float* to,
+                      std::int64_t to_stride) {
+  const std::int64_t whole_rows = rows / 4 * 4;
+  const std::int64_t whole_dim = dim / 4 * 4;
+  for (std::int64_t r = 0; r < whole_rows; r += 4)
+    for (std::int64_t i = 0; i < whole_dim; i += 4)
+      TransposeFour(from + r * stride + i, stride, to + i * to_stride + r, to_stride);
+  for (std::int64_t i = 0; i < dim; ++i) {
+    float* out = to + i * to_stride;
+    for (std::int64_t r = i < whole_dim ? whole_rows : 0; r < rows; ++r) out[r] = from[r * stride + i];
+    std::fill(out + rows, out + to_stride, 0.0F);
+  }
+}
+
+/// row *= factor; whole vectors, aligned.
+inline void ScaleRow(float* row, std::int64_t count, float factor) {
+  const DF d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < count; i += lanes)
+    hn::Store(hn::Mul(hn::Load(d, row + i), hn::Set(d, factor)), d, row + i);
 }
 
 /// e^x for x not much above 0, at most 2 ulp off; 0 below -87, where f32 would turn subnormal; NaN kept.
