@@ -1,0 +1,45 @@
+#include "train/token_dataset.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+
+namespace fathom {
+
+TokenDataset::TokenDataset(const std::filesystem::path& folder, const DataManifest& manifest,
+                           std::string_view split, ThreadPool& pool) {
+  const DataSplit& described = manifest.split(split);
+  std::vector<std::optional<TokenShard>> opened(described.shards.size());
+  pool.parallel_for(opened.size(),
+                    [&](std::size_t i) { opened[i].emplace(folder / described.shards[i].file); });
+  for (std::size_t i = 0; i < opened.size(); ++i) {
+    const TokenShard& shard = *opened[i];
+    const DataShard& expected = described.shards[i];
+    require(shard.tokens() == expected.tokens && shard.documents() == expected.documents,
+            "{}: {} tokens in {} documents, manifest.json says {} in {}: prepare the data again",
+            shard.path().string(), shard.tokens(), shard.documents(), expected.tokens, expected.documents);
+    require(shard.tokenizer_hash() == manifest.tokenizer_hash && shard.vocab_size() == manifest.vocab_size,
+            "{}: made with another tokenizer than manifest.json says: prepare the data again",
+            shard.path().string());
+    begins_.push_back(begins_.back() + shard.tokens());
+    shards_.push_back(std::move(*opened[i]));
+  }
+}
+
+void TokenDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
+  require(begin >= 0 && static_cast<std::int64_t>(out.size()) <= tokens() - begin,
+          "tokens {} to {} asked of a data set of {}", begin, begin + static_cast<std::int64_t>(out.size()),
+          tokens());
+  auto shard =
+      static_cast<std::size_t>(std::upper_bound(begins_.begin(), begins_.end(), begin) - begins_.begin() - 1);
+  while (!out.empty()) {
+    const std::int64_t here = std::min(static_cast<std::int64_t>(out.size()), begins_[shard + 1] - begin);
+    shards_[shard].read(begin - begins_[shard], out.first(static_cast<std::size_t>(here)));
+    out = out.subspan(static_cast<std::size_t>(here));
+    begin += here;
+    ++shard;
+  }
+}
+
+}  // namespace fathom

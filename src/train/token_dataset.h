@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "train/data_manifest.h"
+#include "train/token_shards.h"
+
+namespace fathom {
+
+/// The tokens of one split of a data folder, as one long text across its shards.
+class TokenDataset {
+ public:
+  /// Opens and checks every shard of `split` ("train" or "held_out").
+  /// Throws `Error` naming the shard that is damaged or does not belong to the manifest.
+  TokenDataset(const std::filesystem::path& folder, const DataManifest& manifest, std::string_view split,
+               ThreadPool& pool);
+
+  [[nodiscard]] std::int64_t tokens() const { return begins_.back(); }
+  /// Copies tokens [begin, begin + out.size()), across shards where need be.
+  void read(std::int64_t begin, std::span<std::int32_t> out) const;
+
+ private:
+  std::vector<TokenShard> shards_;
+  std::vector<std::int64_t> begins_{0};  // [shards + 1], index of each shard's first token
+};
+
+}  // namespace fathom

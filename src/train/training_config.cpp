@@ -1,0 +1,225 @@
+#include "train/training_config.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+
+namespace fathom {
+namespace {
+
+using Config = TrainingConfig;
+using Member = std::variant<std::int64_t Config::*, std::optional<std::int64_t> Config::*, double Config::*,
+                            DType Config::*>;
+
+struct Key {
+  std::string_view name;
+  Member member;
+  double least;
+  double most;
+  std::string_view meaning;
+};
+
+constexpr double kAnyCount = 9e15;  // below 2^53: whole numbers that a double still tells apart
+constexpr double kLongestSequence = 1 << 24;
+
+/// The one list of keys: reading, writing, checking and documenting all walk it.
+const auto& keys() {
+  static const std::vector<Key> list = {
+      {"sequence_length", &Config::sequence_length, 2, kLongestSequence, "tokens in a sequence"},
+      {"batch_size", &Config::batch_size, 1, kLongestSequence, "sequences in a step"},
+      {"micro_batch_size", &Config::micro_batch_size, 0, kLongestSequence,
+       "sequences in one forward pass, whose activations are in memory together; gradients add up to the "
+       "batch; 0: the whole batch"},
+      {"steps", &Config::steps, 1, kAnyCount, "steps in the run; the schedule ends there"},
+      {"learning_rate", &Config::learning_rate, 0, 1e3, "the peak, between warm-up and decay"},
+      {"final_learning_rate_factor", &Config::final_learning_rate_factor, 0, 1,
+       "the last step's learning rate, as a part of the peak"},
+      {"warmup_steps", &Config::warmup_steps, 0, kAnyCount,
+       "steps of linear rise from zero; default steps / 50, at most 2000"},
+      {"decay_steps", &Config::decay_steps, 0, kAnyCount,
+       "last steps, over which a cosine falls to the floor; default 3/10 of steps"},
+      {"beta1", &Config::beta1, 0, 0.999999, "AdamW: decay of the gradient's mean"},
+      {"beta2", &Config::beta2, 0, 0.999999, "AdamW: decay of the squared gradient's mean"},
+      {"epsilon", &Config::epsilon, 1e-30, 1, "AdamW: added to the root of the second moment"},
+      {"weight_decay", &Config::weight_decay, 0, 1e3,
+       "AdamW: pull to zero, times the learning rate; matrices only, not norms or biases"},
+      {"gradient_clip", &Config::gradient_clip, 0, 1e30,
+       "longest gradient, by the norm over all parameters; 0: not clipped"},
+      {"mtp_loss_factor", &Config::mtp_loss_factor, 0, 1e3,
+       "lambda: weight of the mean loss of the multi-token-prediction modules"},
+      {"balance_loss_factor", &Config::balance_loss_factor, 0, 1e3,
+       "alpha: weight of the sequence-wise balance loss"},
+      {"router_bias_update_rate", &Config::router_bias_update_rate, 0, 1e3,
+       "gamma: step of each expert's selection bias towards an even load"},
+      {"seed", &Config::seed, 0, kAnyCount, "of the initial weights and of the order of the data"},
+      {"eval_interval", &Config::eval_interval, 0, kAnyCount,
+       "steps between measurements of the held-out loss; 0: only at the end"},
+      {"eval_tokens", &Config::eval_tokens, 0, kAnyCount,
+       "first tokens of the held-out text to measure; 0: all of it"},
+      {"checkpoint_interval", &Config::checkpoint_interval, 0, kAnyCount,
+       "steps between checkpoints; 0: only at the end"},
+      {"keep_checkpoints", &Config::keep_checkpoints, 0, kAnyCount,
+       "newest checkpoints that stay; 0: all of them"},
+      {"checkpoint_dtype", &Config::checkpoint_dtype, 0, 0,
+       "type of the weights in model.safetensors, f32 or bf16; the optimizer's file keeps f32 either way"},
+  };
+  return list;
+}
+
+std::string_view dtype_word(DType dtype) {
+  return dtype == DType::bf16 ? "bf16" : "f32";
+}
+
+/// A whole number; 1e3 and 1000.0 are whole too.
+std::optional<std::int64_t> whole_number(const Json& value) {
+  if (value.is_number_unsigned()) {
+    const auto number = value.get<std::uint64_t>();
+    if (number > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
+    return static_cast<std::int64_t>(number);
+  }
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (!value.is_number_float()) return std::nullopt;
+  const auto number = value.get<double>();
+  if (!(std::abs(number) <= kAnyCount) || number != std::floor(number)) return std::nullopt;
+  return static_cast<std::int64_t>(number);
+}
+
+/// Reads values into the members of a config.
+struct Reader {
+  Config& config;
+  const Key& key;
+  const Json& value;
+  std::string_view where;
+
+  void check_range(double number) const {
+    require(number >= key.least && number <= key.most, "{}: training.{} is {}, it must be from {} to {}",
+            where, key.name, number, key.least, key.most);
+  }
+  [[nodiscard]] std::int64_t count() const {
+    const std::optional<std::int64_t> number = whole_number(value);
+    require(number.has_value(), "{}: training.{} must be a whole number, not {}", where, key.name,
+            value.dump());
+    check_range(static_cast<double>(*number));
+    return *number;
+  }
+  void operator()(std::int64_t Config::*member) const { config.*member = count(); }
+  void operator()(std::optional<std::int64_t> Config::*member) const {
+    if (value.is_null()) {
+      (config.*member).reset();
+    } else {
+      config.*member = count();
+    }
+  }
+  void operator()(double Config::*member) const {
+    require(value.is_number(), "{}: training.{} must be a number, not {}", where, key.name, value.dump());
+    check_range(value.get<double>());
+    config.*member = value.get<double>();
+  }
+  void operator()(DType Config::*member) const {
+    require(value == "f32" || value == "bf16", "{}: training.{} must be \"f32\" or \"bf16\", not {}", where,
+            key.name, value.dump());
+    config.*member = value == "bf16" ? DType::bf16 : DType::f32;
+  }
+};
+
+struct Writer {
+  const Config& config;
+
+  OrderedJson operator()(std::int64_t Config::*member) const { return config.*member; }
+  OrderedJson operator()(std::optional<std::int64_t> Config::*member) const {
+    return (config.*member).has_value() ? OrderedJson(*(config.*member)) : OrderedJson(nullptr);
+  }
+  OrderedJson operator()(double Config::*member) const { return config.*member; }
+  OrderedJson operator()(DType Config::*member) const { return dtype_word(config.*member); }
+};
+
+void check_together(const Config& config, std::string_view where) {
+  require(config.micro_batch() <= config.batch_size && config.batch_size % config.micro_batch() == 0,
+          "{}: training.batch_size ({}) must be a multiple of training.micro_batch_size ({})", where,
+          config.batch_size, config.micro_batch());
+  const LearningRateSchedule schedule = config.schedule();
+  require(schedule.warmup_steps + schedule.decay_steps <= config.steps,
+          "{}: training.warmup_steps ({}) and training.decay_steps ({}) together exceed training.steps ({})",
+          where, schedule.warmup_steps, schedule.decay_steps, config.steps);
+}
+
+}  // namespace
+
+LearningRateSchedule TrainingConfig::schedule() const {
+  constexpr std::int64_t kLongestDefaultWarmup = 2000;
+  return {.peak = learning_rate,
+          .floor = learning_rate * final_learning_rate_factor,
+          .warmup_steps = warmup_steps.value_or(std::min(steps / 50, kLongestDefaultWarmup)),
+          .decay_steps = decay_steps.value_or(steps * 3 / 10),
+          .steps = steps};
+}
+
+TrainingConfig training_config_from_json(const Json& config, std::string_view where) {
+  TrainingConfig training;
+  if (config.contains("training")) {
+    const Json& section = config.at("training");
+    require(section.is_object(), "{}: \"training\" must be an object", where);
+    for (const auto& [name, value] : section.items()) {
+      const auto key =
+          std::find_if(keys().begin(), keys().end(), [&](const Key& k) { return k.name == name; });
+      if (key == keys().end()) {
+        std::vector<std::string_view> names;
+        for (const Key& known : keys()) names.push_back(known.name);
+        const std::string_view nearest = nearest_name(name, names);
+        fail("{}: unknown key training.{}{}", where, name,
+             nearest.empty() ? std::string(": `fathom train --help` lists the keys")
+                             : fmt::format(": did you mean training.{}?", nearest));
+      }
+      std::visit(Reader{training, *key, value, where}, key->member);
+    }
+  }
+  check_together(training, where);
+  return training;
+}
+
+OrderedJson training_config_to_json(const TrainingConfig& config) {
+  OrderedJson json;
+  for (const Key& key : keys()) json[std::string(key.name)] = std::visit(Writer{config}, key.member);
+  return json;
+}
+
+void apply_override(Json& config, std::string_view assignment) {
+  const std::size_t equals = assignment.find('=');
+  if (equals == std::string_view::npos || equals == 0)
+    throw UsageError(fmt::format("\"{}\" is no assignment: write --set KEY=VALUE", assignment));
+  std::string key(assignment.substr(0, equals));
+  const std::string text(assignment.substr(equals + 1));
+  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded()) value = text;
+
+  Json* object = &config;
+  constexpr std::string_view kSection = "training.";
+  if (key.starts_with(kSection)) {
+    object = &config["training"];
+    key.erase(0, kSection.size());
+    if (!object->is_object() && !object->is_null())
+      throw UsageError(fmt::format("cannot set {}: \"training\" is not an object", assignment));
+  }
+  (*object)[key] = std::move(value);
+}
+
+std::string describe_training_keys() {
+  const OrderedJson defaults = training_config_to_json(TrainingConfig{});
+  std::string text;
+  for (const Key& key : keys()) {
+    const OrderedJson& value = defaults.at(std::string(key.name));
+    text += fmt::format("  {:<28}{:<10}{}\n", key.name, value.is_null() ? "" : value.dump(), key.meaning);
+  }
+  return text;
+}
+
+}  // namespace fathom
