@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "support/file_size_limit.h"
 #include "support/shared_data.h"
 
 namespace fathom {
@@ -152,6 +153,20 @@ TEST_F(TokenShardTest, WriterRefusesWhatItCouldNotReadBack) {
 
 TEST_F(TokenShardTest, AbandonedWriterLeavesNoFile) {
   { TokenShardWriter(file_, 10, 1).add_document(std::vector<std::int32_t>{1}); }
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+TEST_F(TokenShardTest, AFullDiskIsNamedAndLeavesNoFile) {
+  const std::vector<std::int32_t> tokens(100'000, 3);
+  {
+    const test::FileSizeLimit limit(50'000);
+    EXPECT_THAT(error_of([&] {
+                  TokenShardWriter writer(file_, 10, 1);
+                  writer.add_document(tokens);
+                  writer.finish();
+                }),
+                HasSubstr("train-00000.tokens: cannot write"));
+  }
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 

@@ -1,0 +1,131 @@
+#include "train/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "support/file_size_limit.h"
+#include "support/shared_data.h"
+
+namespace fathom {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class MetricsLogTest : public testing::Test {
+ protected:
+  test::TemporaryFolder folder_;
+  std::filesystem::path file_ = folder_.path() / "metrics.jsonl";
+
+  static StepMetrics step(std::int64_t number) {
+    return {.step = number,
+            .loss = 1.0 / static_cast<double>(number),
+            .mtp_loss = 2.5,
+            .balance_loss = 1.25,
+            .learning_rate = 1e-3,
+            .gradient_norm = 0.7,
+            .max_vio = 0.4,
+            .layer_max_vio = {0.3, 0.5},
+            .tokens = number * 64,
+            .tokens_per_second = 1000};
+  }
+  static EvalMetrics eval(std::int64_t number) {
+    return {.step = number,
+            .loss = 3.25,
+            .mtp_loss = std::nullopt,
+            .bits_per_byte = 1.5,
+            .tokens = 100,
+            .max_vio = 0.1,
+            .expert_load = {{1.5, 0.5}, {1, 1}}};
+  }
+
+  /// Steps, and evaluations as negative numbers, in file order.
+  std::vector<std::int64_t> read() const {
+    std::vector<std::int64_t> order;
+    read_metrics(
+        file_, [&](const StepMetrics& m) { order.push_back(m.step); },
+        [&](const EvalMetrics& m) { order.push_back(-m.step); });
+    return order;
+  }
+};
+
+TEST_F(MetricsLogTest, ReadsBackWhatWasWritten) {
+  MetricsLog log(file_, 0);
+  log.append(step(3));
+  log.append(eval(3));
+  StepMetrics got;
+  EvalMetrics evaluated;
+  read_metrics(
+      file_, [&](const StepMetrics& m) { got = m; }, [&](const EvalMetrics& m) { evaluated = m; });
+  EXPECT_EQ(got.loss, 1.0 / 3);
+  EXPECT_EQ(got.mtp_loss, 2.5);
+  EXPECT_EQ(got.tokens, 192);
+  EXPECT_THAT(got.layer_max_vio, ElementsAre(0.3, 0.5));
+  EXPECT_EQ(evaluated.mtp_loss, std::nullopt);
+  EXPECT_EQ(evaluated.bits_per_byte, 1.5);
+  EXPECT_THAT(evaluated.expert_load, ElementsAre(ElementsAre(1.5, 0.5), ElementsAre(1, 1)));
+}
+
+TEST_F(MetricsLogTest, ResumingDropsTheStepsAfterTheCheckpoint) {
+  {
+    MetricsLog log(file_, 0);
+    for (int i = 1; i <= 5; ++i) {
+      log.append(step(i));
+      if (i % 2 == 0) log.append(eval(i));
+    }
+  }
+  {
+    MetricsLog log(file_, 4);
+    EXPECT_THAT(read(), ElementsAre(1, 2, -2, 3, 4, -4));
+    log.append(step(5));
+  }
+  EXPECT_THAT(read(), ElementsAre(1, 2, -2, 3, 4, -4, 5));
+  { MetricsLog log(file_, 0); }
+  EXPECT_THAT(read(), ElementsAre());
+}
+
+TEST_F(MetricsLogTest, ResumingDropsALineThatWasCutShort) {
+  { MetricsLog(file_, 0).append(step(1)); }
+  std::ofstream(file_, std::ios::app) << "{\"step\":2,\"loss\":0.";
+  { MetricsLog(file_, 10).append(step(2)); }
+  EXPECT_THAT(read(), ElementsAre(1, 2));
+}
+
+TEST_F(MetricsLogTest, AFullDiskIsNamed) {
+  MetricsLog log(file_, 0);
+  const test::FileSizeLimit limit(0);
+  try {
+    log.append(step(1));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("metrics.jsonl: cannot write: File too large"));
+  }
+}
+
+TEST_F(MetricsLogTest, WhatIsNoFileIsNamed) {
+  std::filesystem::create_symlink("/dev/null", file_);
+  try {
+    const MetricsLog log(file_, 0);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("metrics.jsonl: cannot write: not a regular file"));
+  }
+}
+
+TEST_F(MetricsLogTest, ADamagedLineIsNamed) {
+  std::ofstream(file_) << "{\"step\":1}\n";
+  try {
+    read();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("metrics.jsonl:1: not a line of metrics"));
+  }
+}
+
+}  // namespace
+}  // namespace fathom
