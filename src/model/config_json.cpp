@@ -95,12 +95,12 @@ class Reader {
          found == object_.end() ? "absent" : excerpt(*found), expected);
   }
 
-  /// Throws `Error` naming a key that nothing asked for.
+  /// Throws `Error` naming a key that nothing asked for; null ones say nothing.
   void finish() const {
     for (const auto& [key, value] : object_.items())
-      require(known_.contains(key),
+      require(known_.contains(key) || value.is_null(),
               "{}: {}{} is {}, a key that Fathom does not know; remove it if it is idle", where_, path_,
-              key.substr(0, kLongestExcerpt), excerpt(value));
+              printable(key.substr(0, kLongestExcerpt)), excerpt(value));
   }
 
  private:
@@ -138,7 +138,8 @@ std::int64_t aliased(Reader& reader, std::string_view key, std::string_view alia
 void ignore_idle_keys(Reader& reader) {
   // Which classes and library wrote the file, and how they hold weights in memory.
   reader.ignore({"auto_map", "transformers_version", "_name_or_path", "name_or_path", "torch_dtype", "dtype",
-                 "_attn_implementation", "attn_implementation", "torchscript", "_commit_hash"});
+                 "_attn_implementation", "_attn_implementation_autoset", "attn_implementation", "torchscript",
+                 "_commit_hash", "unsloth_fixed", "unsloth_version"});
   // How the reference runs: caching, parallelism, what it returns beside the logits.
   reader.ignore({"use_cache", "pretraining_tp", "ep_size", "output_attentions", "output_hidden_states",
                  "output_router_logits", "return_dict", "use_return_dict", "gradient_checkpointing",
@@ -196,6 +197,7 @@ void check_fixed_keys(Reader& reader) {
   reader.only("mlp_bias", false);
   reader.only("attention_dropout", 0.0);
   reader.only("partial_rotary_factor", 1.0);
+  reader.only("mtp_hidden_states_first", false);
   reader.only("is_decoder", false);
   reader.only("is_encoder_decoder", false);
   reader.only("add_cross_attention", false);

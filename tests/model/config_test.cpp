@@ -128,6 +128,27 @@ TEST(ConfigTest, EndOfTextTokensAreOneOrAList) {
   EXPECT_EQ(read(json).bos_token_id, -1);
 }
 
+TEST(ConfigTest, SpecialTokensBeyondTheVocabularyAreLetPass) {
+  Json json = tiny_json();  // as when somebody shrinks a released config
+  json["bos_token_id"] = 100000;
+  json["eos_token_id"] = 100001;
+  EXPECT_EQ(read(json).bos_token_id, 100000);
+}
+
+TEST(ConfigTest, UnknownKeysAreNamedOnOneShortLine) {
+  Json json = tiny_json();
+  json["two\nlines" + std::string(5000, 'x')] = std::string(5000, '\n');
+  EXPECT_THAT(error_of(json), HasSubstr("two"));
+  EXPECT_EQ(error_of(json).find('\n'), std::string::npos);
+  EXPECT_LT(error_of(json).size(), 300U);
+}
+
+TEST(ConfigTest, UnknownKeysThatAreNullSayNothing) {
+  Json json = tiny_json();
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(error_of(json), "");
+}
+
 TEST(ConfigTest, TrainingSectionIsLeftAlone) {
   Json json = tiny_json();
   json["training"] = {{"steps", 100}, {"anything", {1, 2, 3}}};
@@ -234,6 +255,7 @@ TEST(ConfigTest, ImpossibleValuesNameFileKeyValueAndExpectation) {
       {"eos_token_id", {"</s>"}, "an integer"},
       {"quantization_config", {{"quant_method", "gptq"}}, "fp8"},
       {"quantization_config", {{"quant_method", "fp8"}}, "[128, 128]"},
+      {"mtp_hidden_states_first", true, "expected false"},
       {"sliding_window", 4096, "does not know"},
   };
   for (const BadValue& bad : cases) {

@@ -1,14 +1,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -17,6 +23,7 @@
 #include "io/checkpoint_writer.h"
 #include "model/load.h"
 #include "model/save.h"
+#include "support/file_size_limit.h"
 #include "support/shared_data.h"
 #include "support/tiny_model.h"
 #include "tensor/block_scaled.h"
@@ -226,6 +233,65 @@ TEST(SaveTest, AFailureLeavesTheOldModel) {
   EXPECT_THROW(save_model(folder.path(), other, bad, {.dtype = DType::f16}), Error);
   EXPECT_EQ(load_model(folder.path()).config.rope_theta, config.rope_theta);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
+}
+
+TEST(SaveTest, ADiskThatFillsUpLeavesTheOldModel) {
+  const ModelConfig config = test::tiny_v3();
+  const TransformerWeights weights = varied_weights(config);
+  const test::TemporaryFolder folder;
+  save_model(folder.path(), config, weights, {.dtype = DType::f32});
+  ModelConfig other = config;
+  other.rope_theta = 123;
+  try {
+    const test::FileSizeLimit limit(20000);
+    save_model(folder.path(), other, random_weights(config, 1), {.dtype = DType::f32});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("model.safetensors: cannot write: "));
+  }
+  const LoadedModel model = load_model(folder.path());
+  EXPECT_EQ(model.config.rope_theta, config.rope_theta);
+  EXPECT_EQ(values_of(model.config, model.weights), values_of(config, weights));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
+}
+
+/// Saves two models to the same folder in turn until killed.
+[[noreturn]] void save_for_ever(const std::filesystem::path& folder, const ModelConfig& a,
+                                const ModelConfig& b, const TransformerWeights& weights_a,
+                                const TransformerWeights& weights_b) {
+  for (;;) {
+    save_model(folder, a, weights_a, {.dtype = DType::f32});
+    save_model(folder, b, weights_b, {.dtype = DType::f32});
+  }
+}
+
+TEST(SaveTest, KilledAtAnyMomentItLeavesOneModelOrNoneNeverAMixture) {
+  const ModelConfig a = test::tiny_v3();
+  const TransformerWeights weights_a = varied_weights(a);
+  const TransformerWeights weights_b = random_weights(a, 99);
+  ModelConfig other = a;
+  other.rope_theta = 123;
+  for (const ModelConfig& b : {a, other}) {
+    const test::TemporaryFolder folder;
+    save_model(folder.path(), a, weights_a, {.dtype = DType::f32});
+    for (int kill_after = 1; kill_after <= 12; ++kill_after) {
+      const pid_t child = fork();
+      ASSERT_GE(child, 0);
+      if (child == 0) save_for_ever(folder.path(), a, b, weights_a, weights_b);
+      std::this_thread::sleep_for(std::chrono::milliseconds(3 * kill_after));
+      kill(child, SIGKILL);
+      waitpid(child, nullptr, 0);
+      if (!std::filesystem::exists(folder.path() / "config.json")) {
+        EXPECT_NE(b.rope_theta, a.rope_theta);  // a gap only where the config changes
+        continue;
+      }
+      const LoadedModel model = load_model(folder.path());
+      const auto values = values_of(model.config, model.weights);
+      const bool is_a = values == values_of(a, weights_a);
+      EXPECT_TRUE(is_a || values == values_of(a, weights_b));
+      EXPECT_EQ(model.config.rope_theta, is_a ? a.rope_theta : b.rope_theta);
+    }
+  }
 }
 
 TEST(SaveTest, FolderThatCannotBeWrittenIsNamed) {
