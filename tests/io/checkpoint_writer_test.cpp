@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "io/checkpoint_folder.h"
@@ -160,6 +162,37 @@ TEST(CheckpointWriterTest, LargerCheckpointsAreShardedWithAnIndex) {
   EXPECT_EQ(read.files().size(), 3U);
   EXPECT_TRUE(same_bytes(read.get("huge"), random_tensor({50}, 1)));
   EXPECT_TRUE(same_bytes(read.get("d"), random_tensor({20}, 5)));
+}
+
+/// The tensors that goldens/check_written.py expects.
+void write_golden_checkpoint(const std::filesystem::path& folder) {
+  const std::vector<StoredTensor> tensors = {
+      {"norm.weight", {7}, DType::f32},    {"embed.weight", {5, 3}, DType::bf16},
+      {"half.weight", {3, 3}, DType::f16}, {"up.weight", {130, 20}, DType::f8_e4m3},
+      {"scalar", {}, DType::f32},          {"empty", {0, 2}, DType::f32}};
+  CheckpointOptions options;
+  options.max_shard_bytes = 80;
+  CheckpointWriter writer(folder, tensors, options);
+  for (const StoredTensor& tensor : tensors) {
+    Tensor values = Tensor::empty(tensor.shape);
+    for (std::int64_t i = 0; i < values.size(); ++i)
+      values.f32()[i] = static_cast<float>(i % 251 - 125) / 8.0F;
+    writer.write(tensor.name, values);
+  }
+  writer.commit();
+}
+
+/// goldens/check_written.py shows that the safetensors library reads these very bytes. After a change of the
+/// writer, write the goldens anew with FATHOM_UPDATE_GOLDENS=1 and run the script.
+TEST(CheckpointWriterTest, WritesTheBytesThatTheSafetensorsLibraryWasSeenToLoad) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path goldens = test::golden("io/goldens/written");
+  write_golden_checkpoint(std::getenv("FATHOM_UPDATE_GOLDENS") != nullptr ? goldens : folder.path());
+  if (std::getenv("FATHOM_UPDATE_GOLDENS") != nullptr) GTEST_SKIP() << "goldens written";
+  ASSERT_EQ(file_names(folder.path()), file_names(goldens));
+  ASSERT_EQ(file_names(goldens).size(), 4U);
+  for (const std::string& name : file_names(goldens))
+    EXPECT_EQ(read_text_file(folder.path() / name, 1 << 20), read_text_file(goldens / name, 1 << 20)) << name;
 }
 
 TEST(CheckpointWriterTest, ReplacesAnOlderCheckpointOfAnotherLayout) {
