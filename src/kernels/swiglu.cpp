@@ -4,14 +4,10 @@
 #define HWY_TARGET_INCLUDE "kernels/swiglu.cpp"
 #include "kernels/simd.h"
 // After simd.h.
-#include "kernels/simd_math-inl.h"
+#include "kernels/swiglu-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
-
-HWY_INLINE VF Gated(VF gate, VF up) {
-  return hn::Mul(hn::Mul(gate, Sigmoid(DF(), gate)), up);
-}
 
 void Swiglu(const float* gate, const float* up, std::size_t count, float* out) {
   const DF d;
@@ -23,22 +19,6 @@ void Swiglu(const float* gate, const float* up, std::size_t count, float* out) {
     const std::size_t n = count - i;
     StoreSome(Gated(LoadSome(d, gate + i, n), LoadSome(d, up + i, n)), d, out + i, n);
   }
-}
-
-struct SwigluGradient {
-  VF gate;
-  VF up;
-  VF product;
-};
-
-HWY_INLINE SwigluGradient Differentiate(VF dproduct, VF gate, VF up) {
-  const DF d;
-  const VF one = hn::Set(d, 1.0F);
-  const VF sigmoid = Sigmoid(d, gate);
-  const VF silu = hn::Mul(gate, sigmoid);
-  // silu'(g) = s + g·s·(1 - s)
-  const VF slope = hn::MulAdd(silu, hn::Sub(one, sigmoid), sigmoid);
-  return {hn::Mul(hn::Mul(dproduct, up), slope), hn::Mul(dproduct, silu), hn::Mul(silu, up)};
 }
 
 void SwigluBackward(const float* dproduct, const float* gate, const float* up, std::size_t count,

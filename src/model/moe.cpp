@@ -4,8 +4,10 @@
 #include <cstddef>
 
 #include "base/error.h"
+#include "kernels/expert_rows.h"
 #include "kernels/gemm.h"
 #include "kernels/swiglu.h"
+#include "kernels/vector_ops.h"
 
 namespace fathom {
 namespace {
@@ -49,42 +51,28 @@ Tensor gather(const Tensor& x, const ExpertGroups& groups, std::int64_t begin, s
   if (end - begin == 1) return x.rows(groups.token(begin), groups.token(begin) + 1);
   const std::int64_t dim = x.dim(1);
   Tensor gathered = Tensor::empty({end - begin, dim});
-  for (std::int64_t row = begin; row < end; ++row)
-    std::copy_n(x.f32() + groups.token(row) * dim, dim, gathered.f32() + (row - begin) * dim);
+  const float* from = x.f32();
+  float* to = gathered.f32();
+  for (std::int64_t row = begin; row < end; ++row, to += dim)
+    std::copy_n(from + groups.token(row) * dim, dim, to);
   return gathered;
 }
 
-/// y[t] += sum over j of weight[t, j] · rows[row of slot (t, j)], j ascending; weights null: all 1.
+/// y[t] += sum over j of weights[t, j] · rows[row of slot (t, j)], j ascending; weights null: all 1.
 void add_rows_back(const Context& context, const ExpertGroups& groups, const Tensor& rows,
                    const float* weights, Tensor& y) {
   const std::int64_t dim = y.dim(1);
-  context.pool.parallel_ranges(static_cast<std::size_t>(y.dim(0)), kTokensPerItem,
-                               [&](std::size_t begin, std::size_t end) {
-                                 const std::size_t top_k = static_cast<std::size_t>(groups.top_k);
-                                 for (std::size_t slot = begin * top_k; slot < end * top_k; ++slot) {
-                                   const float* row = rows.f32() + groups.row_of_slot[slot] * dim;
-                                   float* out = y.f32() + static_cast<std::int64_t>(slot / top_k) * dim;
-                                   const float weight = weights == nullptr ? 1.0F : weights[slot];
-                                   for (std::int64_t i = 0; i < dim; ++i) out[i] += weight * row[i];
-                                 }
-                               });
-}
-
-float dot(const float* a, const float* b, std::int64_t count) {
-  float sum = 0.0F;
-  for (std::int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-void scale(float* x, float factor, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) x[i] *= factor;
-}
-
-void add(const Context& context, const Tensor& x, Tensor& y) {
-  const auto count = static_cast<std::size_t>(y.size());
-  context.pool.parallel_ranges(count, 16384, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) y.f32()[i] += x.f32()[i];
-  });
+  float* out = y.f32();
+  const float* in = rows.f32();
+  context.pool.parallel_ranges(
+      static_cast<std::size_t>(y.dim(0)), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
+        for (auto t = static_cast<std::int64_t>(begin); t < static_cast<std::int64_t>(end); ++t) {
+          const std::int64_t slot = t * groups.top_k;
+          kernels::add_weighted_rows(in, groups.row_of_slot.data() + slot,
+                                     weights == nullptr ? nullptr : weights + slot, groups.top_k, dim,
+                                     out + t * dim);
+        }
+      });
 }
 
 }  // namespace
@@ -180,6 +168,7 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
   deltas.up = Tensor::empty(saved.gate.shape());
   deltas.product = Tensor::empty(saved.gate.shape());
   Tensor dgates = Tensor::empty({routing.tokens, routing.top_k});
+  float* dgate_values = dgates.f32();
   Tensor dinputs = Tensor::empty({groups.rows(), hidden});
 
   const std::vector<ExpertTile> tiles = cut_for_rows(groups, width);
@@ -190,19 +179,19 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
     float* dgate = deltas.gate.f32() + first;
     float* dup = deltas.up.f32() + first;
     float* product = deltas.product.f32() + first;
+    const float* saved_gate = saved.gate.f32() + first;
+    const float* saved_up = saved.up.f32() + first;
 
     const Tensor dout = gather(dy, groups, tile.begin, tile.end);
-    Tensor dproduct = Tensor::empty({tile.rows(), width});  // before the routing gate
+    // `product` holds the gradient at silu(gate) · up first, but for the routing gate's factor.
     kernels::gemm_serial(tile.rows(), width, hidden, 1.0F, {dout.f32(), hidden},
-                         {expert.down_proj.weight.f32(), width}, 0.0F, dproduct.f32(), width);
-    kernels::swiglu_backward(context.pool, dproduct.f32(), saved.gate.f32() + first, saved.up.f32() + first,
-                             dproduct.size(), dgate, dup, product);
+                         {expert.down_proj.weight.f32(), width}, 0.0F, product, width);
     for (std::int64_t r = 0; r < tile.rows(); ++r) {
       const std::int64_t slot = groups.slot(tile.begin + r);
       const std::int64_t row = r * width;
-      dgates.f32()[slot] = dot(dproduct.f32() + row, product + row, width);
-      const float gate = routing.gates[static_cast<std::size_t>(slot)];
-      for (float* values : {dgate, dup, product}) scale(values + row, gate, width);
+      dgate_values[slot] = kernels::gated_swiglu_backward(product + row, saved_gate + row, saved_up + row,
+                                                          routing.gates[static_cast<std::size_t>(slot)],
+                                                          width, dgate + row, dup + row, product + row);
     }
     float* dinput = dinputs.f32() + tile.begin * hidden;
     kernels::gemm_serial(tile.rows(), hidden, width, 1.0F, {dgate, width},
@@ -212,8 +201,10 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
   });
 
   Tensor dx = router_.backward_input(context, dgates, sequences, balance_alpha, saved.router, deltas.router);
-  if (has_shared_experts())
-    add(context, shared_.backward_input(context, dy, saved.shared, deltas.shared), dx);
+  if (has_shared_experts()) {
+    const Tensor shared = shared_.backward_input(context, dy, saved.shared, deltas.shared);
+    kernels::add(context.pool, dx.f32(), shared.f32(), dx.size(), dx.f32());
+  }
   add_rows_back(context, groups, dinputs, nullptr, dx);
   return dx;
 }
