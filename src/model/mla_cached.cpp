@@ -1,10 +1,10 @@
 // Mla::forward_cached: generation. Apart from mla.cpp because nothing here has a backward pass.
 #include <algorithm>
 #include <cstddef>
-#include <memory>
 #include <numeric>
 
 #include "base/error.h"
+#include "kernels/absorb.h"
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
 #include "kernels/latent_attention.h"
@@ -63,54 +63,17 @@ Tensor Mla::forward_cached(const Context& context, const Tensor& x, LatentCacheL
 Tensor Mla::attend_absorbed(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const {
   const std::int64_t tokens = q.dim(0);
   const std::int64_t heads = config_.num_attention_heads;
-  const std::int64_t nope = config_.qk_nope_head_dim;
-  const std::int64_t rope = config_.qk_rope_head_dim;
-  const std::int64_t value = config_.v_head_dim;
   const std::int64_t latent = config_.kv_lora_rank;
-  const std::int64_t width = config_.latent_dim();
-  const std::int64_t q_stride = heads * config_.qk_head_dim();
+  const std::int64_t rope = config_.qk_rope_head_dim;
+  const kernels::AbsorbShape shape{heads, config_.qk_nope_head_dim, config_.v_head_dim, rope};
   const kernels::WeightMatrix kv_b = weights_.kv_b_proj.matrix();
-  // A narrow type's rows are widened a strip at a time, small enough to stay in the nearest cache.
-  constexpr std::int64_t kStripValues = 1 << 13;
-  const std::int64_t strip = std::max<std::int64_t>(1, kStripValues / latent);
-  const auto strip_scratch = [&] {
-    return std::make_unique_for_overwrite<float[]>(
-        kv_b.dtype == DType::f32 ? 0 : static_cast<std::size_t>(strip * latent));
-  };
-
-  Tensor folded = Tensor::empty({tokens, heads, width});
-  context.pool.parallel_for(static_cast<std::size_t>(heads), [&](std::size_t index) {
-    const auto h = static_cast<std::int64_t>(index);
-    const auto scratch = strip_scratch();
-    const float* from = q.f32() + h * config_.qk_head_dim();
-    float* to = folded.f32() + h * width;
-    const std::int64_t first = h * (nope + value);
-    for (std::int64_t row = 0; row < nope; row += strip) {
-      const std::int64_t rows = std::min(strip, nope - row);
-      const float* w_uk = kernels::weight_rows_f32(kv_b, first + row, first + row + rows, scratch.get());
-      kernels::gemm_serial(tokens, latent, rows, 1.0F, {from + row, q_stride}, {w_uk, latent},
-                           row == 0 ? 0.0F : 1.0F, to, heads * width);
-    }
-    for (std::int64_t t = 0; t < tokens; ++t)
-      std::copy_n(from + t * q_stride + nope, rope, to + t * heads * width + latent);
-  });
-
+  Tensor folded = Tensor::empty({tokens, heads, latent + rope});
+  kernels::absorb_queries(context.pool, shape, kv_b, q.f32(), tokens, folded.f32());
   Tensor attended = Tensor::empty({tokens, heads, latent});
   kernels::latent_attention(context.pool, {heads, latent, rope, static_cast<float>(config_.softmax_scale())},
                             folded.f32(), tokens, cache.rows.f32(), cache.length, attended.f32());
-
-  Tensor out = Tensor::empty({tokens, heads, value});
-  context.pool.parallel_for(static_cast<std::size_t>(heads), [&](std::size_t index) {
-    const auto h = static_cast<std::int64_t>(index);
-    const auto scratch = strip_scratch();
-    const std::int64_t first = h * (nope + value) + nope;
-    for (std::int64_t row = 0; row < value; row += strip) {
-      const std::int64_t rows = std::min(strip, value - row);
-      const float* w_uv = kernels::weight_rows_f32(kv_b, first + row, first + row + rows, scratch.get());
-      kernels::gemm_serial(tokens, rows, latent, 1.0F, {attended.f32() + h * latent, heads * latent},
-                           {w_uv, latent, Transpose::yes}, 0.0F, out.f32() + h * value + row, heads * value);
-    }
-  });
+  Tensor out = Tensor::empty({tokens, heads, config_.v_head_dim});
+  kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out.f32());
   return out;
 }
 

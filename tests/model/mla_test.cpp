@@ -14,7 +14,8 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
-#include "numerics/small_float.h"
+#include "numerics/block_scale.h"
+#include "numerics/convert.h"
 #include "support/shared_data.h"
 
 namespace fathom {
@@ -291,6 +292,52 @@ TEST(MlaTest, CachedTokensDoNotDependOnTheThreadCount) {
     const Tensor one = run_cached(config, weights, x, step, 1);
     for (const std::size_t threads : {2U, 3U})
       EXPECT_TRUE(same_bytes(one, run_cached(config, weights, x, step, threads))) << step;
+  }
+}
+
+/// `w` rounded to a stored type, and that again in f32.
+struct Stored {
+  LinearWeight narrow;
+  LinearWeight wide;
+};
+Stored stored_as(const LinearWeight& w, DType dtype) {
+  const Shape& shape = w.weight.shape();
+  Stored out;
+  out.narrow.weight = Tensor::empty(shape, dtype);
+  out.wide.weight = Tensor::empty(shape);
+  if (dtype == DType::f8_e4m3) {
+    out.narrow.weight_scale_inv = Tensor::empty({(shape[0] + 127) / 128, (shape[1] + 127) / 128});
+    auto* codes = static_cast<F8E4M3*>(out.narrow.weight.data());
+    quantize_blocks(w.weight.f32(), shape[0], shape[1], ScaleFormat::f32, codes,
+                    out.narrow.weight_scale_inv.f32());
+    dequantize_blocks(codes, out.narrow.weight_scale_inv.f32(), shape[0], shape[1], out.wide.weight.f32());
+  } else {
+    narrow_from_f32(w.weight.f32(), w.weight.size(), dtype, out.narrow.weight.data());
+    widen_to_f32(out.narrow.weight.data(), dtype, w.weight.size(), out.wide.weight.f32());
+  }
+  return out;
+}
+
+TEST(MlaTest, CachedTokensReadKvBInAnyStoredType) {
+  // 5 heads of 16 + 40 rows: heads begin and end inside the 128×128 blocks of FP8 scales, across two of them
+  // along the latent too.
+  ModelConfig config = small_config();
+  config.num_attention_heads = 5;
+  config.qk_nope_head_dim = 16;
+  config.v_head_dim = 40;
+  config.kv_lora_rank = 150;
+  const MlaWeights full = hashed_weights(config);
+  MlaWeights weights = full;
+  const Tensor x = hashed(1, {40, 24}, 4.0F);
+  for (const DType dtype : {DType::bf16, DType::f16, DType::f8_e4m3}) {
+    SCOPED_TRACE(dtype_name(dtype));
+    const Stored kv_b = stored_as(full.kv_b_proj, dtype);
+    weights.kv_b_proj = kv_b.wide;
+    const Tensor expected = run_whole(config, weights, x);
+    weights.kv_b_proj = kv_b.narrow;
+    for (const std::int64_t step : {1, 3, 40})
+      EXPECT_LT(relative_error(run_cached(config, weights, x, step).values(), expected.values()), 1e-5)
+          << step;
   }
 }
 
