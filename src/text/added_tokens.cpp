@@ -6,6 +6,11 @@
 namespace fathom {
 namespace {
 
+// The library looks around added tokens with another engine than it splits with: Unicode's definition of a
+// word character, joiners included.
+constexpr std::string_view kWordCharacter =
+    R"(\A(?:(?![\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}])\w|[\x{200c}\x{200d}]))";
+
 std::size_t previous_character(std::string_view text, std::size_t at) {
   do --at;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U);
@@ -22,7 +27,7 @@ AddedTokenMatcher::AddedTokenMatcher(const std::vector<AddedToken>& tokens)
     : tokens_(tokens),
       token_at_(1, -1),
       white_space_("\\A\\s+", "white space"),
-      word_at_begin_("\\A\\w", "word") {
+      word_at_begin_(kWordCharacter, "word") {
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     std::uint32_t node = 0;
     for (const char byte : tokens_[i].content) {

@@ -25,16 +25,27 @@ bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-// The general category `name` and what later Unicode versions added to it, to stand inside a class.
-std::string category_members(std::string_view name) {
-  std::string members = fmt::format("\\p{{{}}}", name);
+// A property and the later characters that have it, to stand inside a class.
+template <typename Has>
+std::string with_additions(std::string members, const Has& has) {
   for (const UnicodeAddition& addition : unicode_additions()) {
-    if (!addition.category.starts_with(name)) continue;
-    members += addition.first == addition.last
-                   ? fmt::format("\\x{{{:x}}}", addition.first)
-                   : fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", addition.first, addition.last);
+    if (!has(addition)) continue;
+    members += fmt::format("\\x{{{:x}}}", addition.first);
+    if (addition.last != addition.first) members += fmt::format("-\\x{{{:x}}}", addition.last);
   }
   return members;
+}
+
+// A general category: "L" or "Lu".
+std::string category_members(std::string_view name) {
+  return with_additions(fmt::format("\\p{{{}}}", name),
+                        [&](const UnicodeAddition& a) { return a.category.starts_with(name); });
+}
+
+// A script; "sc:" because PCRE2 would take the characters that several scripts share too.
+std::string script_members(std::string_view name) {
+  return with_additions(fmt::format("\\p{{sc:{}}}", name),
+                        [&](const UnicodeAddition& a) { return a.script == name; });
 }
 
 // Walks over a pattern once, writing the other dialect.
@@ -92,7 +103,9 @@ class Translator {
       case 'd':
         return category_members("Nd");
       case 'w':
-        return category_members("L") + category_members("M") + category_members("N") + category_members("Pc");
+        // Unicode's definition, and the Latin-1 superscripts and fractions, which Oniguruma counts in.
+        return "\\p{Alphabetic}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}" + category_members("L") +
+               category_members("M") + category_members("Nd") + category_members("Pc");
       default:
         return "0-9A-Fa-f";  // \h
     }
@@ -169,7 +182,7 @@ class Translator {
       refuse("a property that changes with each Unicode version");
     }
     if (name.size() <= 2) return {category_members(name), negated};
-    return {fmt::format("\\p{{sc:{}}}", name), negated};  // a script: PCRE2 would take its extensions too
+    return {script_members(name), negated};
   }
 
   void character_class() {

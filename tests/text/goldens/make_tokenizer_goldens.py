@@ -208,7 +208,7 @@ VARIANT_TEXTS = [
     "", "a", "  the cat's  hat - a-b.c.. 12 345 ", "another thesis the the  the.", " aaa bab\tabc  ", "été e\u0301te\u0301 ﬁ Å ① 가",
     "The DON'T 'LL x'S ſ'ſ", "one\ntwo\r\n\n three ", "<bos>hi<|user|> <|end|>x<eos>", "漢字とかな 東京、１２ ab7b7Ï bb",
     "xxxb x{,2}b dead BEEF _a_ t\u200dt A\x0bB", "the", " the", "bcac ac", "zq", "  zq  ", "\u3000 zq\u00a0zq zq.zq\tzq",
-    "azq zqa _zq zq_ 1zq zq2 ézq zqé 漢zq zq漢 e\u0301zq", "(zq) zq zqzq  zq \n zq",
+    "azq zqa _zq zq_ 1zq zq2 ézq zqé 漢zq zq漢 e\u0301zq", "(zq) zq zqzq  zq \n zq", "zq\u200d ²zq Ⅻzq ⓐzq zq½ zq\u0897 ²½ Ⅻⓐ",
 ]
 
 
