@@ -25,14 +25,18 @@ Bpe::Bpe(const TokenizerSpec& spec, const Vocabulary& vocabulary)
       fuse_unknown_(spec.fuse_unknown),
       ignore_merges_(spec.ignore_merges),
       vocabulary_(&vocabulary) {
-  const auto id_of = [&](const std::string& token, std::string_view role) {
+  const auto find = [&](const std::string& token) -> std::optional<std::int32_t> {
     const auto id = vocabulary.find_spelling(token);
+    return id && static_cast<std::size_t>(*id) < spec.model_tokens ? id : std::nullopt;
+  };
+  const auto id_of = [&](const std::string& token, std::string_view role) {
+    const auto id = find(token);
     require(id.has_value(), "{}: {} \"{}\" is not in the vocabulary", spec.name, role, token);
     return *id;
   };
   for (int byte = 0; byte < 256; ++byte) {
     const std::string spelled = spell_bytes(std::string(1, static_cast<char>(byte)));
-    byte_ids_[static_cast<std::size_t>(byte)] = vocabulary.find_spelling(spelled).value_or(-1);
+    byte_ids_[static_cast<std::size_t>(byte)] = find(spelled).value_or(-1);
   }
   if (spec.unknown_token) unknown_ = id_of(*spec.unknown_token, "model.unk_token");
   std::uint32_t rank = 0;
@@ -42,8 +46,8 @@ Bpe::Bpe(const TokenizerSpec& spec, const Vocabulary& vocabulary)
     add_rule(left, right, rank++, id_of(merge.left + merge.right, "model.merges: the merged token"));
   }
   if (!ignore_merges_) return;
-  whole_words_.assign(table_size_for(spec.tokens.size()), -1);
-  for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
+  whole_words_.assign(table_size_for(spec.model_tokens), -1);
+  for (std::int32_t id = 0; static_cast<std::size_t>(id) < spec.model_tokens; ++id) {
     if (!vocabulary.contains(id) || !is_byte_spelling(vocabulary.spelling(id))) continue;
     std::size_t slot = hash_bytes(vocabulary.bytes(id)) & (whole_words_.size() - 1);
     while (whole_words_[slot] >= 0) slot = (slot + 1) & (whole_words_.size() - 1);

@@ -205,6 +205,7 @@ void read_vocabulary(const Node& node, TokenizerSpec& spec) {
     require(slot.empty(), "{}: the id {} is given to two tokens", node.where, id);
     slot = token;
   }
+  spec.model_tokens = spec.tokens.size();
 }
 
 Merge read_merge(const Json& json, const std::string& where) {

@@ -57,6 +57,7 @@ struct TokenizerSpec {
   std::vector<UnicodeNormalForm> normalizers;
   std::vector<PreTokenizerStep> pre_tokenizer;  // the mapping to bytes that ends it is implied
   std::vector<std::string> tokens;              // spelled, by id; empty: no such id
+  std::size_t model_tokens = 0;                 // ids below are BPE's own, the others only added tokens
   std::vector<Merge> merges;
   std::vector<AddedToken> added_tokens;
   std::optional<std::string> unknown_token;  // for bytes that have no token

@@ -6,6 +6,7 @@ usage: make_tokenizer_goldens.py [FOLDER_WITH_DEEPSEEK_V3_TOKENIZER]
 Written beside this script:
   small/tokenizer.json, small/tokenizer_config.json   a tokenizer of 700 tokens, trained here
   variants.json    changes to the small tokenizer (steps, added tokens, model options), texts and their ids
+  trained.json     what the library's trainer learns from the corpus
   corpus.json      fragments and character ranges from which 12,000 lines are put together by the rule of
                    `corpus_line`, which tests/text/golden_corpus.h repeats in C++
   small_corpus.bin, deepseek_corpus.bin   a 32-bit hash of the ids of each line, little-endian
@@ -120,12 +121,33 @@ DEEPSEEK_STEPS = [
 ]
 
 
-def make_small():
+def untrained():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(p), "isolated") for p in DEEPSEEK_STEPS]
         + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def make_trained(lines):
+    """What the library learns from the first 2,000 lines."""
+    results = []
+    for vocab_size, min_frequency in [(1200, 2), (5000, 3), (800, 0)]:
+        tokenizer = untrained()
+        tokenizer.train_from_iterator(
+            (line.decode("utf-8", "replace") for line in lines[:2000]),
+            trainers.BpeTrainer(vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False,
+                                special_tokens=["<bos>", "<eos>", "<pad>"],
+                                initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        merges = json.loads(tokenizer.to_str())["model"]["merges"]
+        results.append({"vocab_size": vocab_size, "min_frequency": min_frequency,
+                        "tokens": tokenizer.get_vocab_size(), "merges": "".join(f"{a} {b}\n" for a, b in merges)})
+    return results
+
+
+def make_small():
+    tokenizer = untrained()
     trainer = trainers.BpeTrainer(
         vocab_size=690, special_tokens=["<bos>", "<eos>", "<pad>"], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
@@ -250,6 +272,7 @@ def main():
     write_json("variants.json", make_variants(base))
     write_json("corpus.json", {"fragments": [f.hex() for f in FRAGMENT_BYTES], "ranges": RANGES, "lines": LINES})
     lines = [corpus_line(i) for i in range(LINES)]
+    write_json("trained.json", make_trained(lines))
     write_corpus_hashes("small_corpus.bin", small, lines)
     if len(sys.argv) > 1:
         write_corpus_hashes("deepseek_corpus.bin", Tokenizer.from_file(os.path.join(sys.argv[1], "tokenizer.json")), lines)
