@@ -19,15 +19,17 @@
 namespace fathom {
 namespace {
 
-/// Seconds of the fastest of some runs.
-double best_of(int runs, const std::function<void()>& work) {
-  double best = 1e9;
-  for (int run = 0; run <= runs; ++run) {  // the first warms up
-    const double start = monotonic_seconds();
-    work();
-    if (run > 0) best = std::min(best, monotonic_seconds() - start);
-  }
-  return best;
+/// Least wall time of each part, in seconds. They take turns, so that a busy minute meets all of them.
+std::vector<double> least_seconds(const std::vector<std::function<void()>>& parts) {
+  constexpr int kRounds = 7;
+  std::vector<double> least(parts.size(), 1e9);
+  for (int round = 0; round < kRounds; ++round)
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const double start = monotonic_seconds();
+      parts[i]();
+      least[i] = std::min(least[i], monotonic_seconds() - start);
+    }
+  return least;
 }
 
 Tensor random_tensor(const Shape& shape, std::uint64_t stream, double scale) {
@@ -84,34 +86,46 @@ ModelConfig layer_config(std::int64_t hidden, std::int64_t experts, std::int64_t
   return config;
 }
 
-double gemm_peak(ThreadPool& pool) {
-  constexpr std::int64_t kSize = 1536;
-  const Tensor a = random_tensor({kSize, kSize}, 1, 1.0);
-  const Tensor b = random_tensor({kSize, kSize}, 2, 1.0);
-  Tensor c = Tensor::empty({kSize, kSize});
-  const double seconds = best_of(3, [&] {
-    kernels::gemm(pool, kSize, kSize, kSize, 1.0F, {a.f32(), kSize}, {b.f32(), kSize}, 0.0F, c.f32(), kSize);
-  });
-  return 2.0 * kSize * kSize * kSize / seconds;
-}
+/// A product large enough to run at the machine's speed.
+class PeakGemm {
+ public:
+  static constexpr double kFlops = 2.0 * 1536 * 1536 * 1536;
+  explicit PeakGemm(ThreadPool& pool) : pool_(pool) {}
+  void operator()() {
+    kernels::gemm(pool_, kSize, kSize, kSize, 1.0F, {a_.f32(), kSize}, {b_.f32(), kSize}, 0.0F, c_.f32(),
+                  kSize);
+  }
 
-/// Bytes read per second by all threads from memory well beyond the caches.
-double read_bandwidth(ThreadPool& pool) {
-  constexpr std::size_t kBlock = std::size_t{1} << 20U;
-  constexpr std::size_t kBlocks = 256;
-  std::vector<std::uint64_t> words(kBlock * kBlocks / sizeof(std::uint64_t), 1);
-  std::atomic<std::uint64_t> total{0};
-  const double seconds = best_of(3, [&] {
-    pool.parallel_for(kBlocks, [&](std::size_t block) {
-      const std::uint64_t* word = words.data() + block * (kBlock / sizeof(std::uint64_t));
+ private:
+  static constexpr std::int64_t kSize = 1536;
+  ThreadPool& pool_;
+  Tensor a_ = random_tensor({kSize, kSize}, 1, 1.0);
+  Tensor b_ = random_tensor({kSize, kSize}, 2, 1.0);
+  Tensor c_ = Tensor::empty({kSize, kSize});
+};
+
+/// Reads memory well beyond the caches, all threads at once.
+class ReadMemory {
+ public:
+  static constexpr double kBytes = 256.0 * (1U << 20U);
+  explicit ReadMemory(ThreadPool& pool) : pool_(pool) {}
+  void operator()() {
+    pool_.parallel_for(kBlocks, [&](std::size_t block) {
+      const std::uint64_t* word = words_.data() + block * kWordsPerBlock;
       std::uint64_t sums[8] = {};
-      for (std::size_t i = 0; i < kBlock / sizeof(std::uint64_t); i += 8)
+      for (std::size_t i = 0; i < kWordsPerBlock; i += 8)
         for (std::size_t j = 0; j < 8; ++j) sums[j] += word[i + j];
-      for (const std::uint64_t sum : sums) total += sum;
+      for (const std::uint64_t sum : sums) total_ += sum;
     });
-  });
-  return static_cast<double>(kBlock * kBlocks) / seconds;
-}
+  }
+
+ private:
+  static constexpr std::size_t kBlocks = 256;
+  static constexpr std::size_t kWordsPerBlock = (std::size_t{1} << 20U) / sizeof(std::uint64_t);
+  ThreadPool& pool_;
+  std::vector<std::uint64_t> words_ = std::vector<std::uint64_t>(kBlocks * kWordsPerBlock, 1);
+  std::atomic<std::uint64_t> total_{0};
+};
 
 void bench_training(ThreadPool& pool) {
   const std::int64_t tokens = 2048;
@@ -126,25 +140,29 @@ void bench_training(ThreadPool& pool) {
   Moe::Saved saved;
   Moe::Deltas deltas;
 
-  const double forward = best_of(5, [&] { moe.forward(context, x, sequences, &saved); });
-  const double dgrad = best_of(5, [&] { moe.backward_input(context, dy, sequences, 1e-4, saved, deltas); });
-  const double wgrad = best_of(5, [&] { moe.backward_weight(context, saved, deltas, grads); });
-  const double peak = gemm_peak(pool);
+  PeakGemm gemm(pool);
+  const std::vector<double> seconds = least_seconds({
+      [&] { gemm(); },
+      [&] { moe.forward(context, x, sequences, &saved); },
+      [&] { moe.backward_input(context, dy, sequences, 1e-4, saved, deltas); },
+      [&] { moe.backward_weight(context, saved, deltas, grads); },
+  });
+  const double peak = PeakGemm::kFlops / seconds[0];
   const double one_pass = 2.0 * static_cast<double>(tokens * config.hidden_size) *
                           static_cast<double>(3 * config.moe_intermediate_size *
                                                   (config.num_experts_per_tok + config.n_shared_experts) +
                                               config.n_routed_experts);
-  const auto line = [&](const char* what, double seconds, double flops) {
-    fmt::print("  {:<16} {:7.2f} ms  {:6.1f} GFLOP/s  {:5.1f} % of GEMM\n", what, seconds * 1e3,
-               flops / seconds / 1e9, 100.0 * flops / seconds / peak);
+  const auto line = [&](const char* what, double time, double flops) {
+    fmt::print("  {:<16} {:7.2f} ms  {:6.1f} GFLOP/s  {:5.1f} % of GEMM\n", what, time * 1e3,
+               flops / time / 1e9, 100.0 * flops / time / peak);
   };
   fmt::print("training, {} tokens, hidden {}, {} experts of {}, top {}, 1 shared; GEMM peak {:.1f} GFLOP/s\n",
              tokens, config.hidden_size, config.n_routed_experts, config.moe_intermediate_size,
              config.num_experts_per_tok, peak / 1e9);
-  line("forward", forward, one_pass);
-  line("backward_input", dgrad, one_pass);
-  line("backward_weight", wgrad, one_pass);
-  line("all", forward + dgrad + wgrad, 3 * one_pass);
+  line("forward", seconds[1], one_pass);
+  line("backward_input", seconds[2], one_pass);
+  line("backward_weight", seconds[3], one_pass);
+  line("all", seconds[1] + seconds[2] + seconds[3], 3 * one_pass);
 }
 
 void bench_decode(ThreadPool& pool) {
@@ -153,11 +171,16 @@ void bench_decode(ThreadPool& pool) {
   const Moe moe(config, weights);
   const std::int64_t steps = 32;
   const Tensor x = random_tensor({steps, config.hidden_size}, 5, 1.0);
-  const double seconds = best_of(3, [&] {
-    for (std::int64_t t = 0; t < steps; ++t)
-      moe.forward(Context{pool}, x.rows(t, t + 1), Sequences::uniform(1, 1), nullptr);
+  ReadMemory read(pool);
+  const std::vector<double> least = least_seconds({
+      [&] { read(); },
+      [&] {
+        for (std::int64_t t = 0; t < steps; ++t)
+          moe.forward(Context{pool}, x.rows(t, t + 1), Sequences::uniform(1, 1), nullptr);
+      },
   });
-  const double bandwidth = read_bandwidth(pool);
+  const double bandwidth = ReadMemory::kBytes / least[0];
+  const double seconds = least[1];
   const double bytes = 4.0 * static_cast<double>(steps * config.hidden_size) *
                        static_cast<double>(3 * config.moe_intermediate_size *
                                                (config.num_experts_per_tok + config.n_shared_experts) +
