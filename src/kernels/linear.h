@@ -7,18 +7,24 @@
 
 namespace fathom::kernels {
 
-/// A weight matrix where it lies: in memory of ours or in a mapped checkpoint, in the type it is stored in.
+/// A weight matrix where it lies: in memory of ours or in a mapped checkpoint (at any byte), in the type it
+/// is stored in.
 struct WeightMatrix {
   const void* data = nullptr;  // [out, in], row-major
   DType dtype = DType::f32;    // f32, bf16, f16 or f8_e4m3
   std::int64_t out = 0;
   std::int64_t in = 0;
-  /// For f8_e4m3: [ceil(out / 128), ceil(in / 128)], the factor of each 128×128 block.
+  /// For f8_e4m3: [ceil(out / 128), ceil(in / 128)], the factor of each 128×128 block; null means 1.
   const float* block_scale = nullptr;
 };
 
-/// y[tokens, out] = x[tokens, in] · Wᵀ. Few tokens stream the weights once (bound by memory); many go through
-/// GEMM, narrow types expanded to f32 a panel at a time.
+/// y[tokens, out] = x[tokens, in] · Wᵀ, in f32; narrow weights are widened exactly.
+///
+/// Up to 8 tokens the weights are read once, straight from where they lie (bound by memory), and a token's
+/// result does not depend on the others in the call. More go through GEMM, narrow types expanded to f32 a
+/// panel at a time (at most 1 MiB a thread); a token's result may then differ in the last bits (about 1e-6 of
+/// the row's largest value). Never depends on the thread count. For many matrices at once see
+/// grouped_linear.h.
 void linear_forward(ThreadPool& pool, const float* x, std::int64_t tokens, const WeightMatrix& w, float* y);
 
 /// dx[tokens, in] = dy[tokens, out] · W, added to `dx` where `accumulate`. W is f32.

@@ -73,7 +73,7 @@ HWY_INLINE V Sigmoid(D d, V x) {
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V LoadSome(D d, const hn::TFromD<D>* from, std::size_t n) {
   HWY_ALIGN hn::TFromD<D> lanes[hn::MaxLanes(D())] = {};
-  std::copy(from, from + n, lanes);
+  std::memcpy(lanes, from, n * sizeof(lanes[0]));  // mapped weights may lie at any byte
   return hn::Load(d, lanes);
 }
 
@@ -81,7 +81,7 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE void StoreSome(V v, D d, hn::TFromD<D>* to, std::size_t n) {
   HWY_ALIGN hn::TFromD<D> lanes[hn::MaxLanes(D())];
   hn::Store(v, d, lanes);
-  std::copy(lanes, lanes + n, to);
+  std::memcpy(to, lanes, n * sizeof(lanes[0]));
 }
 
 template <class D, class V = hn::Vec<D>>
