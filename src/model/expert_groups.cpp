@@ -4,12 +4,13 @@
 #include <cstddef>
 
 #include "base/error.h"
+#include "numerics/block_scale.h"
 
 namespace fathom {
 namespace {
 
-constexpr std::int64_t kRowsPerTile = 512;     // enough to make packing the weights cheap
-constexpr std::int64_t kColumnsPerTile = 128;  // a multiple of the FP8 block
+constexpr std::int64_t kRowsPerTile = 512;             // enough to make packing the weights cheap
+constexpr std::int64_t kColumnsPerTile = kScaleBlock;  // FP8 weights are cut where blocks end
 constexpr std::int64_t kFewestColumns = 64;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {

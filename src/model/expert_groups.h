@@ -45,7 +45,7 @@ inline constexpr std::int64_t kFewRows = 8;
 // so that no thread is left with one at the end.
 
 /// For products with a matrix of `columns` outputs: many rows go in blocks that span all columns, few rows
-/// are cut along the columns (at multiples of 128, where FP8 blocks end) so that all threads share reading
+/// are cut along the columns (where FP8 blocks end) so that all threads share reading
 /// the weights.
 std::vector<ExpertTile> cut_for_outputs(const ExpertGroups& groups, std::int64_t columns);
 

@@ -8,6 +8,7 @@
 #include "kernels/gemm.h"
 #include "kernels/swiglu.h"
 #include "kernels/vector_ops.h"
+#include "numerics/block_scale.h"
 
 namespace fathom {
 namespace {
@@ -17,13 +18,13 @@ using kernels::WeightMatrix;
 
 constexpr std::size_t kTokensPerItem = 16;
 
-/// Rows [begin, end) of a weight; `begin` is a multiple of 128.
+/// Rows [begin, end) of a weight; `begin` is a multiple of kScaleBlock.
 WeightMatrix output_rows(const WeightMatrix& w, std::int64_t begin, std::int64_t end) {
   WeightMatrix part = w;
   part.data =
       static_cast<const std::byte*>(w.data) + static_cast<std::size_t>(begin * w.in) * dtype_size(w.dtype);
   part.out = end - begin;
-  if (w.block_scale != nullptr) part.block_scale = w.block_scale + begin / 128 * ((w.in + 127) / 128);
+  if (w.block_scale != nullptr) part.block_scale = w.block_scale + begin / kScaleBlock * scale_blocks(w.in);
   return part;
 }
 
@@ -86,12 +87,14 @@ void Moe::check_experts(std::int64_t hidden) const {
           config_.n_routed_experts);
   const Shape inward{config_.moe_intermediate_size, hidden};
   const Shape outward{hidden, config_.moe_intermediate_size};
-  for (const MlpWeights& expert : weights_.experts)
-    require(expert.gate_proj.weight.shape() == inward && expert.up_proj.weight.shape() == inward &&
-                expert.down_proj.weight.shape() == outward,
-            "an expert's matrices are {}, {}, {}, expected {} twice and {}",
-            shape_text(expert.gate_proj.weight.shape()), shape_text(expert.up_proj.weight.shape()),
-            shape_text(expert.down_proj.weight.shape()), shape_text(inward), shape_text(outward));
+  for (const MlpWeights& expert : weights_.experts) {
+    const Shape& gate = expert.gate_proj.weight.shape();
+    const Shape& up = expert.up_proj.weight.shape();
+    const Shape& down = expert.down_proj.weight.shape();
+    if (gate != inward || up != inward || down != outward)
+      fail("an expert's matrices are {}, {}, {}, expected {} twice and {}", shape_text(gate), shape_text(up),
+           shape_text(down), shape_text(inward), shape_text(outward));
+  }
 }
 
 /// silu(gate) · up of every grouped row, [tokens * top_k, moe_intermediate].

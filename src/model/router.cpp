@@ -68,9 +68,9 @@ Routing Router::forward(const Context& context, const Tensor& x, const Sequences
   const std::int64_t tokens = x.dim(0);
   const std::int64_t experts = rule.experts;
   const std::int64_t top_k = rule.top_k;
-  require(weights_.router.shape() == Shape{experts, x.dim(1)},
-          "a router of shape {} for {} experts and inputs {}", shape_text(weights_.router.shape()), experts,
-          shape_text(x.shape()));
+  if (weights_.router.shape() != Shape{experts, x.dim(1)})
+    fail("a router of shape {} for {} experts and inputs {}", shape_text(weights_.router.shape()), experts,
+         shape_text(x.shape()));
 
   Tensor affinity = Tensor::empty({tokens, experts});
   kernels::linear_forward(context.pool, x.f32(), tokens, centroids(), affinity.f32());

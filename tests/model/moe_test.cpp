@@ -3,14 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "numerics/convert.h"
 #include "support/moe_layer.h"
 #include "support/tiny_model.h"
+#include "tensor/block_scaled.h"
 
 namespace fathom {
 namespace {
@@ -132,6 +136,53 @@ TEST_P(MoeKindsTest, ManyTokensGiveWhatEachTokenAloneGives) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, MoeKindsTest, testing::Values(0, 1, 2));
+
+/// `w` stored as `dtype`, and `expanded` the values that then stand there, in f32.
+LinearWeight stored_as(const LinearWeight& w, DType dtype, LinearWeight& expanded) {
+  LinearWeight stored;
+  if (dtype == DType::f8_e4m3) {
+    BlockScaled scaled = quantize_blocks(w.weight, ScaleFormat::f32);
+    stored.weight = scaled.weight;
+    stored.weight_scale_inv = scaled.weight_scale_inv;
+  } else {
+    stored.weight = Tensor::empty(w.weight.shape(), dtype);
+    narrow_from_f32(w.weight.f32(), w.weight.size(), dtype, stored.weight.data());
+  }
+  expanded.weight = to_f32(stored.weight, stored.weight_scale_inv);
+  return stored;
+}
+
+class MoeStorageTest : public testing::TestWithParam<DType> {};
+
+TEST_P(MoeStorageTest, StoredWeightsGiveWhatTheirValuesGive) {
+  ModelConfig config = test::tiny_v3();
+  config.hidden_size = 140;  // more than one FP8 block, the last one partial
+  config.moe_intermediate_size = 290;
+  MoeWeights stored = test::hashed_moe_weights(config);
+  MoeWeights expanded = stored;
+  const auto store = [&](MlpWeights& mlp, MlpWeights& wide) {
+    mlp.gate_proj = stored_as(mlp.gate_proj, GetParam(), wide.gate_proj);
+    mlp.up_proj = stored_as(mlp.up_proj, GetParam(), wide.up_proj);
+    mlp.down_proj = stored_as(mlp.down_proj, GetParam(), wide.down_proj);
+  };
+  for (std::size_t e = 0; e < stored.experts.size(); ++e) store(stored.experts[e], expanded.experts[e]);
+  store(stored.shared_experts, expanded.shared_experts);
+
+  ThreadPool pool(2);
+  for (const std::int64_t tokens : {1, 3, 70}) {  // alone, streamed, multiplied
+    const Tensor x = hashed_values(6, {tokens, config.hidden_size}, 0.5F);
+    const Sequences sequences = Sequences::uniform(1, tokens);
+    const Tensor y = Moe(config, stored).forward(Context{pool}, x, sequences, nullptr);
+    const Tensor expected = Moe(config, expanded).forward(Context{pool}, x, sequences, nullptr);
+    float largest = 0.0F;
+    for (const float value : expected.values()) largest = std::max(largest, std::abs(value));
+    for (std::size_t i = 0; i < y.values().size(); ++i)
+      ASSERT_NEAR(y.values()[i], expected.values()[i], 1e-5F * largest) << tokens << " tokens";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, MoeStorageTest, testing::Values(DType::bf16, DType::f16, DType::f8_e4m3),
+                         [](const auto& type) { return std::string(dtype_name(type.param)); });
 
 TEST(MoeTest, OneExpertMayTakeEveryToken) {
   ModelConfig config = test::tiny_v3();
