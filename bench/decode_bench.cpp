@@ -1,0 +1,120 @@
+// Decoding, f32 weights far beyond the last-level cache, against the rate at which this machine reads memory:
+// every active weight is read once for a token, so bandwidth / active bytes is a limit. Both are measured in
+// this run, turn and turn about, so that a busy minute meets both. usage: decode_bench [threads]
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <numeric>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "infer/sampler.h"
+#include "model/latent_cache.h"
+#include "model/transformer.h"
+
+namespace fathom {
+namespace {
+
+/// A DeepSeek-V3-style model of 118 M parameters, 80 M of them active: 320 MB are read for each token.
+ModelConfig bench_config() {
+  ModelConfig config;
+  config.vocab_size = 16384;
+  config.hidden_size = 1024;
+  config.intermediate_size = 2816;
+  config.moe_intermediate_size = 768;
+  config.num_hidden_layers = 4;
+  config.num_attention_heads = 8;
+  config.max_position_embeddings = 4096;
+  config.q_lora_rank = 512;
+  config.kv_lora_rank = 256;
+  config.qk_nope_head_dim = 128;
+  config.qk_rope_head_dim = 64;
+  config.v_head_dim = 128;
+  config.first_k_dense_replace = 1;
+  config.n_routed_experts = 8;
+  config.n_shared_experts = 1;
+  config.num_experts_per_tok = 4;
+  config.norm_topk_prob = true;
+  config.routed_scaling_factor = 2.5;
+  validate_model_config(config, "decode_bench");
+  return config;
+}
+
+double seconds_of(const auto& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Reads memory as fast as it comes, on all threads.
+class MemoryReader {
+ public:
+  explicit MemoryReader(std::size_t bytes) : words_(bytes / sizeof(std::uint64_t), 1) {}
+
+  void operator()(ThreadPool& pool) {
+    constexpr std::size_t kGrain = std::size_t{1} << 17U;  // 1 MiB
+    pool.parallel_ranges(words_.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+      std::array<std::uint64_t, 16> sums{};
+      for (std::size_t i = begin; i + sums.size() <= end; i += sums.size())
+        for (std::size_t lane = 0; lane < sums.size(); ++lane) sums[lane] += words_[i + lane];
+      sink_ = std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
+    });
+  }
+
+  [[nodiscard]] double bytes() const { return static_cast<double>(words_.size() * sizeof(std::uint64_t)); }
+
+ private:
+  std::vector<std::uint64_t> words_;
+  std::atomic<std::uint64_t> sink_{0};
+};
+
+void bench(std::size_t threads) {
+  constexpr int kRounds = 8;
+  constexpr std::int64_t kTokensARound = 6;
+  const ModelConfig config = bench_config();
+  const TransformerWeights weights = random_weights(config, 1);
+  ThreadPool pool(threads);
+  const Context context{pool};
+  const Transformer model(config, weights, config.max_position_embeddings);
+  const double active_bytes =
+      static_cast<double>(count_parameters(config).activated_without_input_embedding) * sizeof(float);
+
+  MemoryReader reader(std::size_t{512} << 20U);
+  SamplingOptions options;
+  options.temperature = 0;
+  Sampler sampler(options);
+  LatentCache cache(config, 1 + (kRounds + 1) * kTokensARound);
+  std::int32_t token = 1;
+  const auto decode = [&] {
+    for (std::int64_t i = 0; i < kTokensARound; ++i)
+      token = sampler.sample(model.head(context, model.forward_cached(context, {&token, 1}, cache)).values());
+  };
+  decode();  // warm: pages, pool, scratch memory
+  double best_decode = 1e9;
+  double best_read = 1e9;
+  for (int round = 0; round < kRounds; ++round) {
+    best_read = std::min(best_read, seconds_of([&] { reader(pool); }));
+    best_decode = std::min(best_decode, seconds_of(decode));
+  }
+  const double bandwidth = reader.bytes() / best_read;
+  const double rate = static_cast<double>(kTokensARound) / best_decode;
+  const double limit = bandwidth / active_bytes;
+  fmt::print("memory read        {:8.2f} GB/s ({} threads)\n", bandwidth * 1e-9, pool.threads());
+  fmt::print("active weights     {:8.1f} MB a token, f32\n", active_bytes * 1e-6);
+  fmt::print("decode             {:8.2f} tokens/s\n", rate);
+  fmt::print("bandwidth limit    {:8.2f} tokens/s\n", limit);
+  fmt::print("decode / limit     {:8.1f} %  (target: 80 %)\n", 100.0 * rate / limit);
+}
+
+}  // namespace
+}  // namespace fathom
+
+int main(int argc, char** argv) {
+  fathom::bench(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
+  return 0;
+}
