@@ -7,6 +7,14 @@ namespace fathom::cli {
 // Each adds one subcommand to the program; its callback does the work. One file per command.
 // An exception that leaves a callback becomes a one-line message and the exit status (base/error.h).
 
+/// Thrown by a command that has said all there is to say: the program ends with this status.
+struct ExitStatus {
+  int value;
+};
+inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells count
+
+void add_run(CLI::App& app);
+void add_score(CLI::App& app);
 void add_tokenize(CLI::App& app);
 
 }  // namespace fathom::cli

@@ -21,6 +21,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", FATHOM_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
+  fathom::cli::add_run(app);
+  fathom::cli::add_score(app);
   fathom::cli::add_tokenize(app);
   try {
     app.parse(argc, argv);
@@ -29,6 +31,8 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);
     fmt::print(stderr, "fathom: {}\nTry `fathom --help`, or `fathom COMMAND --help`.\n", error.what());
     return kExitUsage;
+  } catch (const fathom::cli::ExitStatus& status) {
+    return status.value;
   } catch (const fathom::UsageError& error) {
     fmt::print(stderr, "fathom: {}\n", error.what());
     return kExitUsage;

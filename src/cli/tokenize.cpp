@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -15,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/token_list.h"
 #include "text/tokenizer.h"
 
 namespace fathom::cli {
@@ -40,28 +40,6 @@ std::string read_input(const TokenizeOptions& options) {
   return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
 }
 
-// "1,2,3", spaces and brackets allowed, so that the output of --json can be given back.
-std::vector<std::int32_t> parse_ids(const std::string& text) {
-  std::vector<std::int32_t> ids;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  constexpr std::string_view kBetween = ", \t\n[]";
-  while (at != end) {
-    if (kBetween.find(*at) != std::string_view::npos) {
-      ++at;
-      continue;
-    }
-    std::int32_t id = 0;
-    const auto [next, error] = std::from_chars(at, end, id);
-    const bool whole =
-        error == std::errc{} && (next == end || kBetween.find(*next) != std::string_view::npos);
-    if (!whole) throw UsageError(fmt::format("--decode: expected token ids such as 1,2,3, got \"{}\"", text));
-    ids.push_back(id);
-    at = next;
-  }
-  return ids;
-}
-
 // A token's bytes on one line: control characters and broken UTF-8 escaped.
 std::string printable(std::string_view bytes) {
   const std::string quoted =
@@ -72,7 +50,7 @@ std::string printable(std::string_view bytes) {
 void tokenize(const TokenizeOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   if (options.ids_given->count() > 0) {
-    const std::string text = tokenizer.decode(parse_ids(options.ids), options.no_special);
+    const std::string text = tokenizer.decode(parse_token_list(options.ids, "--decode"), options.no_special);
     fmt::print("{}", options.json ? printable(text) + "\n" : text);
     return;
   }

@@ -82,13 +82,15 @@ void validate_sampling_options(const SamplingOptions& o) {
     out_of_range("repetition-penalty", o.repetition_penalty, "from 0.01 to 100 (1: off)");
 }
 
-bool usable_logits(std::span<const float> logits) {
+void check_logits(std::span<const float> logits) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   bool any_finite = false;
+  bool usable = true;
   for (const float logit : logits) {
-    if (!(logit < std::numeric_limits<float>::infinity())) return false;  // NaN too
-    any_finite = any_finite || logit > -std::numeric_limits<float>::infinity();
+    usable = usable && logit < kInfinity;  // false for NaN too
+    any_finite = any_finite || logit > -kInfinity;
   }
-  return any_finite;
+  if (!usable || !any_finite) throw NonFiniteLogits("the model's logits are not numbers");
 }
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options), rng_(options.seed, kSamplingStream) {
@@ -108,7 +110,7 @@ double Sampler::penalised(std::span<const float> logits, std::size_t token) cons
 }
 
 std::vector<Sampler::Candidate> Sampler::distribution(std::span<const float> logits) const {
-  require(usable_logits(logits), "the model's logits are not numbers: its weights hold NaN or infinity");
+  check_logits(logits);
   std::vector<Candidate> candidates;
   candidates.reserve(logits.size());
   for (std::size_t token = 0; token < logits.size(); ++token)

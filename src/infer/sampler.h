@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "base/rng.h"
 
 namespace fathom {
@@ -16,6 +17,13 @@ struct SamplingOptions {
   double min_p = 0.0;               // only tokens at least this times as probable as the best; 0: off
   double repetition_penalty = 1.0;  // divides positive and multiplies negative logits of tokens seen; 1: off
   std::uint64_t seed = 0;
+};
+
+/// A model gave logits that are not numbers, most likely because its weights are not: `find_non_finite` of
+/// model/load.h finds which.
+class NonFiniteLogits : public Error {
+ public:
+  using Error::Error;
 };
 
 /// Throws `UsageError` naming the option that is out of range.
@@ -38,7 +46,7 @@ class Sampler {
   void accept(std::int32_t token);
 
   /// The next token for `logits` [vocab]. Draws one number, or none where the choice is greedy.
-  /// Throws `Error` when no logit is a number, or one is NaN or +infinity; -infinity forbids a token.
+  /// Throws `NonFiniteLogits` when one is NaN or +infinity; -infinity forbids a token, but not all of them.
   std::int32_t sample(std::span<const float> logits);
 
   /// What `sample` draws from: tokens of probability above 0, which sum to 1.
@@ -53,7 +61,7 @@ class Sampler {
   std::vector<bool> seen_;  // by token id
 };
 
-/// Whether every logit is a number or -infinity and at least one is finite.
-bool usable_logits(std::span<const float> logits);
+/// Throws `NonFiniteLogits` unless every logit is a number or -infinity and at least one is finite.
+void check_logits(std::span<const float> logits);
 
 }  // namespace fathom

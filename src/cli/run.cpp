@@ -1,0 +1,172 @@
+// `fathom run`: continue a text.
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/thread_pool.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "infer/generator.h"
+#include "infer/text_model.h"
+
+namespace fathom::cli {
+namespace {
+
+constexpr std::uint64_t kMaxPromptBytes = std::uint64_t{1} << 30U;
+
+struct RunOptions {
+  std::string model;
+  std::optional<std::string> prompt;
+  std::optional<std::string> file;
+  GenerationOptions generation;
+  std::optional<std::uint64_t> seed;
+  std::size_t threads = 0;
+  bool json = false;
+  bool echo = false;
+  bool no_special = false;
+};
+
+std::string read_prompt(const RunOptions& options) {
+  if (options.prompt && options.file) throw UsageError("give PROMPT or --file, not both");
+  if (options.prompt) return *options.prompt;
+  std::string text;
+  if (options.file) {
+    text = read_text_file(*options.file, kMaxPromptBytes);
+  } else {
+    if (isatty(STDIN_FILENO) == 1)
+      throw UsageError("no prompt: give PROMPT, --file FILE, or text on the standard input");
+    text.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  }
+  if (text.ends_with('\n')) text.pop_back();  // the end of the last line is the file's, not the text's
+  return text;
+}
+
+/// Writes to stdout at once: the reader watches.
+void show(std::string_view text) {
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  require(written, "cannot write the answer: {}", errno_text(errno));
+}
+
+std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt, std::uint64_t seed) {
+  const GenerationStats& stats = answer.stats;
+  const nlohmann::ordered_json json = {
+      {"text", answer.text},
+      {"prompt_tokens", prompt},
+      {"tokens", answer.tokens},
+      {"stop_reason", stop_reason_name(answer.reason)},
+      {"seed", seed},
+      {"prompt_tokens_per_second", stats.prompt_tokens_per_second()},
+      {"decode_tokens_per_second", stats.decode_tokens_per_second()},
+  };
+  return json.dump() + "\n";
+}
+
+void print_statistics(const Answer& answer, std::uint64_t seed) {
+  const GenerationStats& stats = answer.stats;
+  std::string reason(stop_reason_name(answer.reason));
+  std::ranges::replace(reason, '_', ' ');
+  fmt::print(stderr, "[prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}; seed {}]\n",
+             stats.prompt_tokens, stats.prompt_tokens_per_second(), stats.answer_tokens,
+             stats.decode_tokens_per_second(), reason, seed);
+}
+
+void run(const RunOptions& options) {
+  GenerationOptions generation = options.generation;
+  generation.sampling.seed = options.seed.value_or(std::random_device{}());
+  validate_sampling_options(generation.sampling);
+  const std::string text = read_prompt(options);
+  require(!text.empty(), "the prompt is empty: give some text to continue");
+
+  const TextModel model = load_text_model(options.model);
+  const std::vector<std::int32_t> prompt = model.tokenizer.encode(text, !options.no_special);
+  require(!prompt.empty(), "the prompt has no tokens: give some text to continue");
+
+  // Rotary tables are made for as many positions as can be reached.
+  std::int64_t positions = model.config.max_position_embeddings;
+  if (generation.max_tokens > 0)
+    positions = std::min(positions, static_cast<std::int64_t>(prompt.size()) + generation.max_tokens);
+  ThreadPool pool(options.threads);
+  const Context context{pool};
+  const Transformer transformer(model.config, model.weights, positions);
+  const Generator generator(context, transformer, model.tokenizer, model.end_of_text());
+
+  const InterruptFlag interrupt;
+  if (options.echo && !options.json) show(text);
+  Answer answer;
+  blame_non_finite_weights(model, [&] {
+    const Generator::OnText on_text = options.json ? Generator::OnText{} : show;
+    answer = generator.generate(prompt, generation, on_text, &interrupt.raised());
+  });
+  show(options.json ? json_text(answer, prompt, generation.sampling.seed) : "\n");
+  if (!options.json) print_statistics(answer, generation.sampling.seed);
+  if (answer.reason == StopReason::cancelled) throw ExitStatus{kExitInterrupted};
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  GenerationOptions& generation = options->generation;
+  generation.max_tokens = 256;
+  generation.sampling.temperature = 0.8;
+  generation.sampling.top_p = 0.95;
+
+  CLI::App* command = app.add_subcommand("run", "Continue a text");
+  command
+      ->add_option("model", options->model,
+                   "Folder with config.json, tokenizer.json and safetensors, or of a "
+                   "training run")
+      ->required();
+  command->add_option("prompt", options->prompt, "The text to continue (default: standard input)");
+  command->add_option("--file", options->file, "A file with the text to continue");
+  command
+      ->add_option("-n,--max-tokens", generation.max_tokens,
+                   "Tokens to generate at most; 0: to the end of the "
+                   "context")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", generation.sampling.temperature, "0: always the most probable token")
+      ->capture_default_str();
+  command->add_option("--top-k", generation.sampling.top_k, "Only the K most probable tokens; 0: off")
+      ->capture_default_str();
+  command
+      ->add_option("--top-p", generation.sampling.top_p,
+                   "Only the fewest tokens that reach this probability; 1: off")
+      ->capture_default_str();
+  command
+      ->add_option("--min-p", generation.sampling.min_p,
+                   "Only tokens at least this times as probable as the best; 0: off")
+      ->capture_default_str();
+  command
+      ->add_option("--repetition-penalty", generation.sampling.repetition_penalty,
+                   "Make tokens that have occurred less probable; 1: off")
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "Same seed, same answer (default: a new one each time)");
+  command->add_option("--stop", generation.stop, "Text that ends the answer; may be given several times")
+      ->allow_extra_args(false);
+  command->add_option("--threads", options->threads, "Default: all that the machine offers")
+      ->check(CLI::Range(1, 1024));
+  command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
+  command->add_flag("--echo", options->echo, "Print the prompt before the answer");
+  command->add_flag("--no-special", options->no_special,
+                    "Do not put special tokens such as BOS before the prompt");
+  command->add_flag("--ignore-eos", generation.ignore_eos, "Go on when the model ends its text");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace fathom::cli

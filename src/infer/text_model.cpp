@@ -1,0 +1,52 @@
+#include "infer/text_model.h"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "infer/sampler.h"
+
+namespace fathom {
+
+namespace fs = std::filesystem;
+
+std::vector<std::int64_t> TextModel::end_of_text() const {
+  std::vector<std::int64_t> ids = config.eos_token_ids;
+  if (const auto own = tokenizer.eos(); own && std::ranges::find(ids, *own) == ids.end()) ids.push_back(*own);
+  return ids;
+}
+
+fs::path find_model_folder(const fs::path& named) {
+  std::error_code ignored;
+  require(fs::exists(named, ignored),
+          "{}: no such folder; give a folder with config.json, tokenizer.json and "
+          "safetensors",
+          named.string());
+  require(fs::is_directory(named, ignored), "{}: not a folder; give the folder that holds the model",
+          named.string());
+  if (fs::exists(named / "config.json", ignored)) return named;
+  const fs::path newest = named / "latest";
+  if (fs::exists(newest / "config.json", ignored)) return newest;
+  fail("{}: holds no config.json, and no checkpoint of a training run; give the folder that holds the model",
+       named.string());
+}
+
+TextModel load_text_model(const fs::path& named) {
+  fs::path folder = find_model_folder(named);
+  Tokenizer tokenizer = Tokenizer::load(folder);  // first: a fault here shows before large files are opened
+  LoadedModel model = load_model(folder);
+  return {std::move(folder), std::move(model.config), std::move(model.weights), std::move(tokenizer)};
+}
+
+void blame_non_finite_weights(const TextModel& model, const std::function<void()>& use) {
+  try {
+    use();
+  } catch (const NonFiniteLogits&) {
+    if (const auto weight = find_non_finite(model.config, model.weights))
+      fail("{}: the model's answer is not a number: {}", model.folder.string(), *weight);
+    throw;
+  }
+}
+
+}  // namespace fathom

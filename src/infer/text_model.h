@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "model/load.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+
+/// A model and its tokenizer, from one folder.
+struct TextModel {
+  std::filesystem::path folder;  // where the weights lie, after `latest` has been followed
+  ModelConfig config;
+  TransformerWeights weights;
+  Tokenizer tokenizer;
+
+  /// Tokens that end an answer: the config's, and the tokenizer's own.
+  [[nodiscard]] std::vector<std::int64_t> end_of_text() const;
+};
+
+/// The folder with config.json and weights that `named` means: itself, or, for the folder of a training run,
+/// its newest checkpoint. Throws `Error` when it is neither.
+std::filesystem::path find_model_folder(const std::filesystem::path& named);
+
+/// Maps the weights (see `load_model`) and reads the tokenizer. Throws `Error` naming the file that is
+/// missing or wrong.
+TextModel load_text_model(const std::filesystem::path& named);
+
+/// Calls `use`; when it ends in `NonFiniteLogits` and a weight is to blame, throws an `Error` that names the
+/// folder and the weight instead.
+void blame_non_finite_weights(const TextModel& model, const std::function<void()>& use);
+
+}  // namespace fathom

@@ -1,0 +1,133 @@
+// `fathom run` through the real binary.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "support/program.h"
+#include "support/shared_data.h"
+#include "support/tiny_checkpoint.h"
+
+namespace fathom {
+namespace {
+
+using test::ProgramResult;
+using test::run_fathom;
+using testing::HasSubstr;
+
+const std::string kModel = test::tiny_checkpoint("tiny_f32");
+
+TEST(RunCommandTest, GreedyAnswerIsThatOfTransformers) {
+  for (const char* name : {"tiny_f32", "tiny_bf16"}) {
+    const test::TinyExpectation expected = test::tiny_expectations(name).back();
+    const ProgramResult result =
+        run_fathom({"run", test::tiny_checkpoint(name), expected.prompt, "--temperature", "0", "-n", "24"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.out, expected.answer + "\n");
+    EXPECT_THAT(result.err, HasSubstr("tokens/s"));
+  }
+}
+
+TEST(RunCommandTest, PromptMayComeFromAFileOrTheStandardInput) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
+  const test::TemporaryFolder folder;
+  const std::string file = folder.path() / "prompt.txt";
+  std::ofstream(file) << expected.prompt << "\n";
+  const ProgramResult from_file =
+      run_fathom({"run", kModel, "--file", file, "--temperature", "0", "-n", "24"});
+  EXPECT_EQ(from_file.out, expected.answer + "\n") << from_file.err;
+  const ProgramResult from_input =
+      run_fathom({"run", kModel, "--temperature", "0", "-n", "24", "--echo"}, expected.prompt);
+  EXPECT_EQ(from_input.out, expected.prompt + expected.answer + "\n") << from_input.err;
+}
+
+TEST(RunCommandTest, JsonTellsTokensAndWhyItStopped) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
+  const ProgramResult result =
+      run_fathom({"run", kModel, expected.prompt, "--temperature", "0", "-n", "24", "--seed", "9", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json.at("text"), expected.answer);
+  EXPECT_EQ(json.at("tokens"), nlohmann::json(expected.answer_ids));
+  EXPECT_EQ(json.at("prompt_tokens"), nlohmann::json(expected.ids));
+  EXPECT_EQ(json.at("stop_reason"), "max_tokens");
+  EXPECT_EQ(json.at("seed"), 9);
+  EXPECT_EQ(result.err, "");
+}
+
+TEST(RunCommandTest, StopStringsEndTheAnswer) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
+  const std::string stop = expected.answer.substr(3, 3);
+  const ProgramResult result =
+      run_fathom({"run", kModel, expected.prompt, "--temperature", "0", "--stop", "never", "--stop", stop});
+  EXPECT_EQ(result.out, expected.answer.substr(0, expected.answer.find(stop)) + "\n") << result.err;
+}
+
+TEST(RunCommandTest, SameSeedSameAnswer) {
+  const auto answer = [](const std::string& seed, const std::string& threads) {
+    return run_fathom({"run", kModel, "The", "--seed", seed, "-n", "20", "--threads", threads}).out;
+  };
+  EXPECT_EQ(answer("5", "1"), answer("5", "2"));
+  EXPECT_NE(answer("5", "2"), answer("6", "2"));
+}
+
+TEST(RunCommandTest, FolderOfATrainingRunMeansItsNewestCheckpoint) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path checkpoint = test::copy_tiny_checkpoint("tiny_f32", folder.path());
+  std::filesystem::create_directory_symlink(checkpoint.filename(), folder.path() / "latest");
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
+  const ProgramResult result =
+      run_fathom({"run", folder.path(), expected.prompt, "--temperature", "0", "-n", "24"});
+  EXPECT_EQ(result.out, expected.answer + "\n") << result.err;
+}
+
+TEST(RunCommandTest, InterruptEndsTheAnswerInOrder) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path model = test::copy_tiny_checkpoint("tiny_f32", folder.path());
+  test::set_config_key(model, "max_position_embeddings", "50000");
+  const ProgramResult result =
+      test::run_fathom_and_interrupt({"run", model, "The", "-n", "0", "--ignore-eos", "--seed", "1"});
+  EXPECT_EQ(result.status, 130);
+  EXPECT_TRUE(result.out.ends_with('\n'));
+  EXPECT_THAT(result.err, HasSubstr("cancelled"));
+}
+
+TEST(RunCommandTest, ContextLimitEndsTheAnswerAndIsNamed) {
+  const ProgramResult result =
+      run_fathom({"run", kModel, "The", "-n", "0", "--ignore-eos", "--seed", "1", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json.at("stop_reason"), "context_full");
+  EXPECT_EQ(json.at("tokens").size() + json.at("prompt_tokens").size(), 129U);  // the last is not fed back
+}
+
+TEST(RunCommandTest, ImpossiblePromptsAreRefused) {
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, ""}), 1, "prompt is empty");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel}, "\n"), 1, "prompt is empty");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, std::string(4000, 'x')}), 1, "context holds 128");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "--file", "/nonexistent/prompt"}), 1,
+                       "/nonexistent/prompt");
+}
+
+TEST(RunCommandTest, AFullDiskIsAnError) {
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "-n", "4"}, {}, "/dev/full"), 1,
+                       "cannot write the answer");
+}
+
+TEST(RunCommandTest, WrongUseEndsWithStatusTwo) {
+  EXPECT_CLEAN_FAILURE(run_fathom({"run"}), 2, "model");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "--file", "b"}), 2, "not both");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "--temperature", "-1"}), 2, "temperature");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "--temperature", "nan"}), 2, "temperature");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "--top-p", "1.5"}), 2, "top-p");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "--threads", "0"}), 2, "threads");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "-n", "-3"}), 2, "max-tokens");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "a", "--no-such-option"}), 2, "no-such-option");
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,114 @@
+#include "support/program.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "support/shared_data.h"
+
+namespace fathom::test {
+namespace {
+
+std::string read_all(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+/// In the child, between fork and exec: the streams become these files. Only calls that are safe there.
+void redirect_and_run(const char* in, const char* out, const char* err, char* const* argv) {
+  const std::array<std::pair<const char*, int>, 3> streams = {
+      {{in, O_RDONLY}, {out, O_WRONLY | O_CREAT | O_TRUNC}, {err, O_WRONLY | O_CREAT | O_TRUNC}}};
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    const int descriptor = open(streams[i].first, streams[i].second, 0600);
+    if (descriptor < 0 || dup2(descriptor, static_cast<int>(i)) < 0) _exit(126);
+    close(descriptor);
+  }
+  execv(argv[0], argv);
+  _exit(127);
+}
+
+/// A running `fathom`, with its streams in files.
+class Program {
+ public:
+  Program(const std::vector<std::string>& arguments, const std::string& input, const std::string& output)
+      : out_(output.empty() ? (folder_.path() / "out").string() : output) {
+    const std::string in = folder_.path() / "in";
+    std::ofstream(in, std::ios::binary) << input;
+    std::vector<std::string> words = {FATHOM_BINARY};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    child_ = fork();
+    require(child_ >= 0, "fork: {}", errno_text(errno));
+    if (child_ == 0) redirect_and_run(in.c_str(), out_.c_str(), err_.c_str(), argv.data());
+  }
+
+  void interrupt_once_it_writes() const {
+    std::error_code ignored;
+    while (!(std::filesystem::file_size(out_, ignored) > 0) || ignored)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    kill(child_, SIGINT);
+  }
+
+  ProgramResult wait() const {
+    int status = 0;
+    rusage usage{};
+    while (wait4(child_, &status, 0, &usage) < 0) require(errno == EINTR, "wait4: {}", errno_text(errno));
+    ProgramResult result;
+    result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (std::filesystem::is_regular_file(out_)) result.out = read_all(out_);
+    result.err = read_all(err_);
+    result.peak_kib = usage.ru_maxrss;
+    return result;
+  }
+
+ private:
+  TemporaryFolder folder_;
+  std::string out_;
+  std::string err_ = folder_.path() / "err";
+  pid_t child_ = -1;
+};
+
+}  // namespace
+
+ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::string& input,
+                         const std::string& output) {
+  return Program(arguments, input, output).wait();
+}
+
+ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments) {
+  const Program program(arguments, {}, {});
+  program.interrupt_once_it_writes();
+  return program.wait();
+}
+
+std::string not_a_clean_failure(const ProgramResult& result, int status) {
+  if (result.status != status)
+    return fmt::format("exit status {}, not {}; stderr: {}", result.status, status, result.err);
+  if (!result.err.starts_with("fathom: "))
+    return fmt::format("stderr does not begin with `fathom: `: {}", result.err);
+  const auto lines = std::ranges::count(result.err, '\n');
+  // A usage error adds a line that says where help is.
+  if (lines != 1 && !(status == 2 && lines == 2))
+    return fmt::format("stderr is {} lines: {}", lines, result.err);
+  return {};
+}
+
+}  // namespace fathom::test

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fathom::test {
+
+/// What became of a run of the `fathom` binary.
+struct ProgramResult {
+  int status = -1;  // exit status; 128 + signal when one ended it
+  std::string out;
+  std::string err;
+  long peak_kib = 0;  // largest resident set
+};
+
+/// Runs the binary of this build and waits for it.
+/// @param input  what it finds on its standard input, which is no terminal
+/// @param output  the file that its standard output goes to, instead of `out`
+ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::string& input = {},
+                         const std::string& output = {});
+
+/// Runs the binary, waits for the first of its output, sends SIGINT, and waits for its end.
+ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments);
+
+/// A failure as every command must report it: this exit status, nothing but one line on stderr.
+/// @return why it is not; empty when it is
+std::string not_a_clean_failure(const ProgramResult& result, int status);
+
+}  // namespace fathom::test
+
+/// Fails unless the command ends with `exit_status` and one line on stderr that holds `text`.
+#define EXPECT_CLEAN_FAILURE(result, exit_status, text)                                \
+  do {                                                                                 \
+    const auto& clean_failure_of = (result);                                           \
+    EXPECT_EQ(::fathom::test::not_a_clean_failure(clean_failure_of, exit_status), ""); \
+    EXPECT_THAT(clean_failure_of.err, ::testing::HasSubstr(text));                     \
+  } while (false)

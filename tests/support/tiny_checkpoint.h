@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fathom::test {
+
+/// What transformers makes of a prompt with a checkpoint of tests/infer/goldens (make_tiny_checkpoint.py).
+struct TinyExpectation {
+  std::string prompt;
+  std::vector<std::int32_t> ids;
+  std::vector<std::optional<double>> logprobs;
+  double perplexity = 0;
+  std::vector<std::int32_t> answer_ids;  // greedy
+  std::string answer;
+};
+
+/// "tiny_f32" (one file) or "tiny_bf16" (three shards).
+std::filesystem::path tiny_checkpoint(const std::string& name);
+std::vector<TinyExpectation> tiny_expectations(const std::string& name);
+
+/// A copy that a test may spoil.
+std::filesystem::path copy_tiny_checkpoint(const std::string& name, const std::filesystem::path& into);
+
+/// Sets one key of a copy's config.json. @param value  JSON
+void set_config_key(const std::filesystem::path& folder, const std::string& key, const std::string& value);
+
+/// Overwrites the first value of a tensor of a copy of tiny_f32.
+void set_first_value(const std::filesystem::path& folder, const std::string& tensor, float value);
+
+}  // namespace fathom::test
