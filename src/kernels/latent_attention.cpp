@@ -161,8 +161,7 @@ void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const
   });
   // Merge the runs of each query row in their order, into the first.
   const std::int64_t group_rows = group * shape.heads;
-  pool.parallel_for(static_cast<std::size_t>(tokens * shape.heads), [&](std::size_t index) {
-    const auto row = static_cast<std::int64_t>(index);
+  const auto merge = [&](std::int64_t row) {
     const std::int64_t g = row / group_rows;
     const std::int64_t i = row % group_rows;
     float top = -std::numeric_limits<float>::max();
@@ -177,7 +176,14 @@ void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const
     float* merged = partial_of(g, 0).values + i * stride;
     HWY_DYNAMIC_DISPATCH(WeightedSum)(merged, partial_size, weights.data(), runs, stride, merged);
     std::copy_n(merged, shape.latent_dim, out + row * shape.latent_dim);
-  });
+  };
+  constexpr std::int64_t kValuesPerItem = 1 << 18;
+  pool.parallel_ranges(static_cast<std::size_t>(tokens * shape.heads),
+                       static_cast<std::size_t>(std::max<std::int64_t>(1, kValuesPerItem / (runs * stride))),
+                       [&](std::size_t begin, std::size_t end) {
+                         for (std::size_t row = begin; row < end; ++row)
+                           merge(static_cast<std::int64_t>(row));
+                       });
 }
 
 }  // namespace fathom::kernels

@@ -65,42 +65,57 @@ ModelConfig small_config() {
   return config;
 }
 
-/// Every parameter of the layer by its name in a checkpoint, as `config` has them.
-std::map<std::string, Tensor*> parameters(const ModelConfig& config, MlaWeights& w) {
+/// The place of every parameter of the layer by its name in a checkpoint, and its shape.
+struct Parameter {
+  Tensor* place;
+  Shape shape;
+};
+std::map<std::string, Parameter> parameter_list(const ModelConfig& config, MlaWeights& w) {
   const std::int64_t heads = config.num_attention_heads;
-  std::map<std::string, Tensor*> all;
+  const std::int64_t queries = heads * config.qk_head_dim();
+  const std::int64_t rank = config.q_lora_rank;
+  const std::int64_t latent = config.kv_lora_rank;
+  std::map<std::string, Parameter> all;
   const auto linear = [&](const std::string& name, LinearWeight& place, std::int64_t out, std::int64_t in,
                           bool bias) {
-    place.weight = Tensor::zeros({out, in});
-    all[name + ".weight"] = &place.weight;
-    if (!bias) return;
-    place.bias = Tensor::zeros({out});
-    all[name + ".bias"] = &place.bias;
+    all[name + ".weight"] = {&place.weight, {out, in}};
+    if (bias) all[name + ".bias"] = {&place.bias, {out}};
   };
   const auto norm = [&](const std::string& name, Tensor& place, std::int64_t size) {
-    place = Tensor::zeros({size});
-    all[name + ".weight"] = &place;
+    all[name + ".weight"] = {&place, {size}};
   };
-  if (config.q_lora_rank == 0) {
-    linear("q_proj", w.q_proj, heads * config.qk_head_dim(), config.hidden_size, false);
+  if (rank == 0) {
+    linear("q_proj", w.q_proj, queries, config.hidden_size, false);
   } else {
-    linear("q_a_proj", w.q_a_proj, config.q_lora_rank, config.hidden_size, config.attention_bias);
-    norm("q_a_layernorm", w.q_a_layernorm, config.q_lora_rank);
-    linear("q_b_proj", w.q_b_proj, heads * config.qk_head_dim(), config.q_lora_rank, false);
+    linear("q_a_proj", w.q_a_proj, rank, config.hidden_size, config.attention_bias);
+    norm("q_a_layernorm", w.q_a_layernorm, rank);
+    linear("q_b_proj", w.q_b_proj, queries, rank, false);
   }
   linear("kv_a_proj_with_mqa", w.kv_a_proj_with_mqa, config.latent_dim(), config.hidden_size,
          config.attention_bias);
-  norm("kv_a_layernorm", w.kv_a_layernorm, config.kv_lora_rank);
-  linear("kv_b_proj", w.kv_b_proj, heads * (config.qk_nope_head_dim + config.v_head_dim), config.kv_lora_rank,
-         false);
+  norm("kv_a_layernorm", w.kv_a_layernorm, latent);
+  linear("kv_b_proj", w.kv_b_proj, heads * (config.qk_nope_head_dim + config.v_head_dim), latent, false);
   linear("o_proj", w.o_proj, config.hidden_size, heads * config.v_head_dim, config.attention_bias);
   return all;
+}
+
+std::map<std::string, Tensor*> places(const ModelConfig& config, MlaWeights& w) {
+  std::map<std::string, Tensor*> all;
+  for (const auto& [name, parameter] : parameter_list(config, w)) all[name] = parameter.place;
+  return all;
+}
+
+/// Makes every parameter, zero.
+std::map<std::string, Tensor*> zero_parameters(const ModelConfig& config, MlaWeights& w) {
+  for (const auto& [name, parameter] : parameter_list(config, w))
+    *parameter.place = Tensor::zeros(parameter.shape);
+  return places(config, w);
 }
 
 MlaWeights hashed_weights(const ModelConfig& config) {
   MlaWeights weights;
   std::uint32_t stream = 10;
-  for (const auto& [name, place] : parameters(config, weights))
+  for (const auto& [name, place] : zero_parameters(config, weights))
     *place =
         hashed(stream++, place->shape(), 1.0F, name.find("layernorm") != std::string::npos ? 1.0F : 0.0F);
   return weights;
@@ -128,7 +143,7 @@ struct TrainingStep {
     const Mla mla(config, weights, rope);
     Mla::Saved saved;
     Mla::Deltas deltas;
-    grad = parameters(config, grads);
+    grad = zero_parameters(config, grads);
     y = mla.forward(context, x, sequences, &saved);
     dx = mla.backward_input(context, dy, sequences, saved, deltas);
     mla.backward_weight(context, saved, deltas, grads);
@@ -188,6 +203,56 @@ TEST(MlaTest, MatchesTransformersForwardAndGradients) {
   }
 }
 
+/// Sum of y · dy: the loss whose gradient at y is dy.
+double loss(const ModelConfig& config, const MlaWeights& weights, const Tensor& x, const Tensor& dy,
+            const Sequences& sequences) {
+  ThreadPool pool(2);
+  const RopeTable rope(config, sequences.tokens());
+  const Tensor y = Mla(config, weights, rope).forward({pool}, x, sequences, nullptr);
+  double sum = 0.0;
+  for (std::int64_t i = 0; i < y.size(); ++i)
+    sum += static_cast<double>(y.f32()[i]) * static_cast<double>(dy.f32()[i]);
+  return sum;
+}
+
+TEST(MlaTest, GradientsAreTheSlopesOfTheLoss) {
+  ModelConfig config = small_config();
+  config.rope_scaling = YarnScaling{40, 32, 32, 1, 0.7, 0.7, {}};
+  MlaWeights weights = hashed_weights(config);
+  const Sequences sequences = sequences_of({1, 64, 130});
+  Tensor x = hashed(1, {195, 24}, 2.0F);
+  const Tensor dy = hashed(2, {195, 24}, 2.0F);
+  const TrainingStep step(config, weights, x, dy, sequences, 2);
+
+  const auto expect_slope = [&](const std::string& name, Tensor& place, const Tensor& gradient) {
+    const Tensor start = place.clone();
+    const Tensor direction = hashed(77, place.shape(), 2.0F);
+    // Far enough that rounding of the loss (1e-7 of its terms) stays below 1e-3 of the difference, near
+    // enough that the loss's curvature does.
+    constexpr float kStep = 2e-3F;
+    const auto move = [&](float by) {
+      for (std::int64_t i = 0; i < place.size(); ++i)
+        place.f32()[i] = start.f32()[i] + by * direction.f32()[i];
+    };
+    move(kStep);
+    double difference = loss(config, weights, x, dy, sequences);
+    move(-kStep);
+    difference -= loss(config, weights, x, dy, sequences);
+    move(0.0F);
+    double slope = 0.0;
+    double size = 0.0;
+    for (std::int64_t i = 0; i < place.size(); ++i) {
+      const double term = static_cast<double>(gradient.f32()[i]) * static_cast<double>(direction.f32()[i]);
+      slope += term;
+      size += term * term;
+    }
+    EXPECT_NEAR(difference / (2.0 * static_cast<double>(kStep)), slope, 3e-3 * std::sqrt(size)) << name;
+  };
+  expect_slope("x", x, step.dx);
+  MlaWeights moved = weights;  // shares the storage that `loss` reads
+  for (const auto& [name, place] : places(config, moved)) expect_slope(name, *place, *step.grad.at(name));
+}
+
 /// Odd lengths around the sizes of tiles, several sequences, YaRN.
 TEST(MlaTest, ResultsDoNotDependOnTheThreadCount) {
   const ModelConfig config = small_config();
@@ -229,8 +294,8 @@ TEST(MlaTest, GradientsAreAddedToWhatIsThere) {
   mla.backward_input(context, hashed(2, {8, 24}, 2.0F), sequences, saved, deltas);
   MlaWeights once;
   MlaWeights twice;
-  const auto once_by_name = parameters(config, once);
-  const auto twice_by_name = parameters(config, twice);
+  const auto once_by_name = zero_parameters(config, once);
+  const auto twice_by_name = zero_parameters(config, twice);
   mla.backward_weight(context, saved, deltas, once);
   mla.backward_weight(context, saved, deltas, twice);
   mla.backward_weight(context, saved, deltas, twice);
