@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "text/byte_alphabet.h"
 #include "text/hash.h"
+#include "text/in_quotes.h"
 
 namespace fathom {
 namespace {
@@ -31,7 +32,7 @@ Bpe::Bpe(const TokenizerSpec& spec, const Vocabulary& vocabulary)
   };
   const auto id_of = [&](const std::string& token, std::string_view role) {
     const auto id = find(token);
-    require(id.has_value(), "{}: {} \"{}\" is not in the vocabulary", spec.name, role, token);
+    if (!id) fail("{}: {} {} is not in the vocabulary", spec.name, role, in_quotes(token));
     return *id;
   };
   for (int byte = 0; byte < 256; ++byte) {

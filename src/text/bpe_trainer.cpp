@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "text/byte_alphabet.h"
 #include "text/hash.h"
+#include "text/in_quotes.h"
 #include "text/pre_tokenizer.h"
 #include "text/utf8.h"
 
@@ -248,8 +249,8 @@ TokenizerSpec BpeTrainer::finish(const Progress& progress) {
   std::vector<std::string> special = {options.bos_token, options.eos_token};
   special.insert(special.end(), options.more_special_tokens.begin(), options.more_special_tokens.end());
   for (const std::string& token : special) {
-    require(!token.empty() && !ids.contains(token), "the special token \"{}\" is empty or given twice",
-            token);
+    require(!token.empty() && !ids.contains(token), "the special token {} is empty or given twice",
+            in_quotes(token));
     spec.added_tokens.push_back({.id = id_of(token), .content = token, .special = true});
   }
   std::array<std::int32_t, 256> byte_ids{};

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "base/error.h"
+#include "text/in_quotes.h"
 #include "text/regex_dialect.h"
 
 namespace fathom {
@@ -97,7 +98,7 @@ Regex::Regex(std::string_view pattern, const std::string& where) : code_(std::ma
   constexpr std::uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT;
   code_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
                                   kOptions, &error, &offset, context.get()));
-  require(code_->code != nullptr, "{}: the pattern {} is not understood: {}", where, pattern,
+  require(code_->code != nullptr, "{}: the pattern {} is not understood: {}", where, in_quotes(pattern),
           error_text(error));
   code_->jit = pcre2_jit_compile(code_->code.get(), PCRE2_JIT_COMPLETE) == 0;
   code_->where = where;

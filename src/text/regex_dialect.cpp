@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/error.h"
+#include "text/in_quotes.h"
 #include "text/unicode_additions.h"
 
 namespace fathom {
@@ -70,7 +71,7 @@ class Translator {
     return pattern_[at_++];
   }
   [[noreturn]] void refuse(std::string_view what) const {
-    fail("{}: the pattern {} is not supported: {} at byte {}", where_, pattern_, what, at_);
+    fail("{}: the pattern {} is not supported: {} at byte {}", where_, in_quotes(pattern_), what, at_);
   }
 
   void item() {
@@ -141,7 +142,7 @@ class Translator {
       out_ += '\\';
       out_ += c;
     } else {
-      refuse(fmt::format("the escape \\{}", c));
+      refuse("the escape " + in_quotes(std::string{'\\', c}));
     }
   }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/in_quotes.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer_spec.h"
@@ -50,10 +51,9 @@ std::vector<AddedToken> matched_tokens(const TokenizerSpec& spec, bool normalize
   for (const bool special : {true, false}) {  // the library's order, which decides among equal contents
     for (AddedToken token : spec.added_tokens) {
       if (token.special != special || token.normalized != normalized) continue;
-      require(
-          !normalized || normalize(token.content, spec.normalizers) == token.content,
-          "{}: added token \"{}\" is not in the normal form that the file's normalizer makes; not supported",
-          spec.name, token.content);
+      require(!normalized || normalize(token.content, spec.normalizers) == token.content,
+              "{}: added token {} is not in the normal form that the file's normalizer makes; not supported",
+              spec.name, in_quotes(token.content));
       tokens.push_back(std::move(token));
     }
   }
@@ -74,13 +74,13 @@ struct Tokenizer::State {
         special(spec.tokens.size(), false),
         chat_template(spec.chat_template) {
     for (const AddedToken& token : spec.added_tokens) {
-      require(vocabulary.find_spelling(token.content) == token.id, "{}: added token \"{}\" is not token {}",
-              name, token.content, token.id);
+      require(vocabulary.find_spelling(token.content) == token.id, "{}: added token {} is not token {}", name,
+              in_quotes(token.content), token.id);
       special[static_cast<std::size_t>(token.id)] = token.special;
     }
     const auto id_of = [&](const std::string& token, std::string_view role) {
       const auto id = vocabulary.find_spelling(token);
-      require(id.has_value(), "{}: the {} \"{}\" is not in the vocabulary", name, role, token);
+      require(id.has_value(), "{}: the {} {} is not in the vocabulary", name, role, in_quotes(token));
       return *id;
     };
     for (const std::string& token : spec.template_prefix) prefix.push_back(id_of(token, "template's token"));

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "text/byte_alphabet.h"
-#include "text/utf8.h"
+#include "text/in_quotes.h"
 
 namespace fathom {
 
@@ -63,8 +63,8 @@ struct Node {
   void expect_keys(std::initializer_list<std::string_view> known) const {
     require(json.is_object(), "{}: expected an object", where);
     for (const auto& [key, value] : json.items()) {
-      require(std::find(known.begin(), known.end(), key) != known.end(),
-              "{}: the key \"{}\" is not supported", where, key);
+      require(std::find(known.begin(), known.end(), key) != known.end(), "{}: the key {} is not supported",
+              where, in_quotes(key));
     }
   }
   void expect_absent(const char* key) const {
@@ -90,7 +90,8 @@ void read_normalizer(const Node& node, std::vector<UnicodeNormalForm>& forms) {
     forms.push_back(form);
     return;
   }
-  fail("{}: normalizer type \"{}\" is not supported (Sequence, NFC, NFD, NFKC, NFKD are)", node.where, type);
+  fail("{}: normalizer type {} is not supported (Sequence, NFC, NFD, NFKC, NFKD are)", node.where,
+       in_quotes(type));
 }
 
 SplitBehavior read_behavior(const Node& node) {
@@ -103,7 +104,7 @@ SplitBehavior read_behavior(const Node& node) {
   for (const auto& [name, behavior] : kBehaviors) {
     if (node.text() == name) return behavior;
   }
-  fail("{}: behavior \"{}\" is not supported", node.where, node.text());
+  fail("{}: behavior {} is not supported", node.where, in_quotes(node.text()));
 }
 
 SplitStep read_split(const Node& node) {
@@ -145,8 +146,8 @@ bool read_pre_tokenizer(const Node& node, std::vector<PreTokenizerStep>& steps) 
     return false;
   }
   require(type == "ByteLevel",
-          "{}: pre-tokenizer type \"{}\" is not supported (Sequence, Split, Digits, ByteLevel are)",
-          node.where, type);
+          "{}: pre-tokenizer type {} is not supported (Sequence, Split, Digits, ByteLevel are)", node.where,
+          in_quotes(type));
   node.expect_keys({"type", "add_prefix_space", "trim_offsets", "use_regex"});  // trim_offsets: no ids
   if (node.flag_or("add_prefix_space", true)) steps.emplace_back(PrefixSpaceStep{});
   if (node.flag_or("use_regex", true)) steps.emplace_back(SplitStep{.pattern = kGpt2Pattern});
@@ -182,22 +183,23 @@ void read_post_processor(const Node& node, TokenizerSpec& spec) {
     return read_template_processing(node, spec);
   }
   require(type == "Sequence",
-          "{}: post-processor type \"{}\" is not supported (Sequence, ByteLevel, TemplateProcessing are)",
-          node.where, type);
+          "{}: post-processor type {} is not supported (Sequence, ByteLevel, TemplateProcessing are)",
+          node.where, in_quotes(type));
   node.expect_keys({"type", "processors"});
   for (const Node& item : node.at("processors").items()) read_post_processor(item, spec);
 }
 
 void read_decoder(const Node& node) {
   const std::string& type = node.at("type").text();
-  require(type == "ByteLevel", "{}: decoder type \"{}\" is not supported (ByteLevel is)", node.where, type);
+  require(type == "ByteLevel", "{}: decoder type {} is not supported (ByteLevel is)", node.where,
+          in_quotes(type));
 }
 
 void read_vocabulary(const Node& node, TokenizerSpec& spec) {
   require(node.json.is_object(), "{}: expected an object", node.where);
   for (const auto& [token, id_json] : node.json.items()) {
     require(!token.empty(), "{}: a token is empty", node.where);
-    const std::int32_t id = Node{id_json, node.where + "." + token}.id();
+    const std::int32_t id = Node{id_json, node.where}.id();
     if (static_cast<std::size_t>(id) >= spec.tokens.size()) {
       spec.tokens.resize(static_cast<std::size_t>(id) + 1);
     }
@@ -226,7 +228,7 @@ void read_model(const Node& node, TokenizerSpec& spec) {
                     "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
   if (node.has("type")) {
     const std::string& type = node.at("type").text();
-    require(type == "BPE", "{}.type: \"{}\" is not supported, only BPE", node.where, type);
+    require(type == "BPE", "{}.type: {} is not supported, only BPE", node.where, in_quotes(type));
   }
   if (node.has("dropout")) {
     const Json& dropout = node.at("dropout").json;
@@ -282,15 +284,16 @@ void read_added_tokens(const Node& node, TokenizerSpec& spec) {
   for (const std::string& token : spec.tokens) in_vocabulary += token.empty() ? 0U : 1U;
   for (const Node& item : node.items()) {
     AddedToken token = read_added_token(item);
-    require(contents.insert(token.content).second, "{}: \"{}\" is added twice", item.where, token.content);
+    require(contents.insert(token.content).second, "{}: {} is added twice", item.where,
+            in_quotes(token.content));
     const auto id = static_cast<std::size_t>(token.id);
     if (id < spec.tokens.size()) {
-      require(spec.tokens[id] == token.content, "{}: the id {} belongs to \"{}\", not to \"{}\"", item.where,
-              token.id, spec.tokens[id], token.content);
+      require(spec.tokens[id] == token.content, "{}: the id {} belongs to {}, not to {}", item.where,
+              token.id, in_quotes(spec.tokens[id]), in_quotes(token.content));
     } else {
       require(id == spec.tokens.size() && in_vocabulary == spec.tokens.size(),
-              "{}: \"{}\" has the id {}, but the next free one is {}", item.where, token.content, token.id,
-              in_vocabulary);
+              "{}: {} has the id {}, but the next free one is {}", item.where, in_quotes(token.content),
+              token.id, in_vocabulary);
       spec.tokens.push_back(token.content);
       ++in_vocabulary;
     }

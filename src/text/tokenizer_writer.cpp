@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "text/in_quotes.h"
 
 namespace fathom {
 namespace {
@@ -93,7 +94,7 @@ std::int64_t id_of(const TokenizerSpec& spec, const std::string& content) {
   for (const AddedToken& token : spec.added_tokens) {
     if (token.content == content) return token.id;
   }
-  fail("{}: the template's token \"{}\" is not an added token", spec.name, content);
+  fail("{}: the template's token {} is not an added token", spec.name, in_quotes(content));
 }
 
 OrderedJson post_processor(const TokenizerSpec& spec) {
