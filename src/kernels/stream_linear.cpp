@@ -62,6 +62,15 @@ struct FourRows {
     const DF d;
     return {W::Load(d, row0 + i), W::Load(d, row1 + i), W::Load(d, row2 + i), W::Load(d, row3 + i)};
   }
+  HWY_INLINE void load_pair(std::size_t i, FourSums& first, FourSums& second) const {
+    const DF d;
+    const Pair pair0 = W::LoadPair(d, row0 + i);
+    const Pair pair1 = W::LoadPair(d, row1 + i);
+    const Pair pair2 = W::LoadPair(d, row2 + i);
+    const Pair pair3 = W::LoadPair(d, row3 + i);
+    first = {pair0.first, pair1.first, pair2.first, pair3.first};
+    second = {pair0.second, pair1.second, pair2.second, pair3.second};
+  }
   [[nodiscard]] HWY_INLINE FourSums load_some(std::size_t i, std::size_t n) const {
     const DF d;
     return {W::LoadSome(d, row0 + i, n), W::LoadSome(d, row1 + i, n), W::LoadSome(d, row2 + i, n),
@@ -85,7 +94,25 @@ HWY_INLINE void MultiplyFourRows(const FourRows<W>& rows, std::size_t in, std::s
     FourSums sum2 = NoSums();
     FourSums sum3 = NoSums();
     std::size_t i = begin;
-    for (; i + lanes <= end; i += lanes) {
+    for (; i + 2 * lanes <= end; i += 2 * lanes) {
+      const std::size_t j = i + lanes;
+      FourSums first;
+      FourSums second;
+      rows.load_pair(i, first, second);
+      sum0.add(first, hn::LoadU(d, x + i));
+      sum0.add(second, hn::LoadU(d, x + j));
+      if constexpr (kTokens > 1) {
+        sum1.add(first, hn::LoadU(d, x + in + i));
+        sum1.add(second, hn::LoadU(d, x + in + j));
+      }
+      if constexpr (kTokens > 2) {
+        sum2.add(first, hn::LoadU(d, x + 2 * in + i));
+        sum2.add(second, hn::LoadU(d, x + 2 * in + j));
+        sum3.add(first, hn::LoadU(d, x + 3 * in + i));
+        sum3.add(second, hn::LoadU(d, x + 3 * in + j));
+      }
+    }
+    if (i + lanes <= end) {
       const FourSums w = rows.load(i);
       sum0.add(w, hn::LoadU(d, x + i));
       if constexpr (kTokens > 1) sum1.add(w, hn::LoadU(d, x + in + i));
@@ -93,6 +120,7 @@ HWY_INLINE void MultiplyFourRows(const FourRows<W>& rows, std::size_t in, std::s
         sum2.add(w, hn::LoadU(d, x + 2 * in + i));
         sum3.add(w, hn::LoadU(d, x + 3 * in + i));
       }
+      i += lanes;
     }
     if (i < end) {
       const std::size_t n = end - i;

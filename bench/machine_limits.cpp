@@ -1,0 +1,54 @@
+#include "machine_limits.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/progress.h"
+#include "kernels/gemm.h"
+
+namespace fathom::bench {
+
+std::vector<double> least_seconds(std::span<const std::function<void()>> parts, int rounds) {
+  std::vector<double> least(parts.size(), 1e9);
+  for (int round = 0; round < rounds; ++round)
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const double start = monotonic_seconds();
+      parts[i]();
+      least[i] = std::min(least[i], monotonic_seconds() - start);
+    }
+  return least;
+}
+
+std::vector<float> bench_values(std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  std::uint32_t state = 1;
+  for (float& value : values) {
+    state = state * 1664525U + 1013904223U;
+    value = static_cast<float>(state >> 8U) / 8388608.0F - 1.0F;
+  }
+  return values;
+}
+
+MemoryReadLimit::MemoryReadLimit() : words_(static_cast<std::size_t>(kBytes) / sizeof(std::uint64_t), 1) {}
+
+void MemoryReadLimit::operator()(ThreadPool& pool) {
+  constexpr std::size_t kItemWords = std::size_t{1} << 16U;  // 512 KiB
+  std::atomic<std::uint64_t> total{0};
+  pool.parallel_ranges(words_.size(), kItemWords, [&](std::size_t begin, std::size_t end) {
+    std::uint64_t sums[8] = {};
+    for (std::size_t i = begin; i < end; i += 8)
+      for (std::size_t j = 0; j < 8; ++j) sums[j] += words_[i + j];
+    std::uint64_t sum = 0;
+    for (const std::uint64_t part : sums) sum += part;
+    total.fetch_add(sum, std::memory_order_relaxed);
+  });
+  sum_ += total.load();  // kept, or the compiler might not read at all
+}
+
+GemmLimit::GemmLimit() : a_(bench_values(1024 * 1024)), b_(a_), c_(a_.size()) {}
+
+void GemmLimit::operator()(ThreadPool& pool) {
+  kernels::gemm(pool, 1024, 1024, 1024, 1.0F, {a_.data(), 1024}, {b_.data(), 1024}, 0.0F, c_.data(), 1024);
+}
+
+}  // namespace fathom::bench

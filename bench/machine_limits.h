@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+
+namespace fathom::bench {
+
+/// Least wall time of each of `parts` in seconds, over `rounds` in which they take turns, so that a busy
+/// minute meets all of them.
+std::vector<double> least_seconds(std::span<const std::function<void()>> parts, int rounds);
+
+/// Values in [-1, 1).
+std::vector<float> bench_values(std::int64_t count);
+
+/// Reads memory well over the last-level cache as fast as the pool's threads can: the limit of whatever
+/// streams weights.
+class MemoryReadLimit {
+ public:
+  MemoryReadLimit();
+  void operator()(ThreadPool& pool);
+  /// Read by one call.
+  static constexpr double kBytes = 256.0 * (1U << 20U);
+
+ private:
+  std::vector<std::uint64_t> words_;
+  std::uint64_t sum_ = 0;
+};
+
+/// A product large enough to run at the machine's speed for f32, same library and threads as ours: the limit
+/// of whatever multiplies matrices.
+class GemmLimit {
+ public:
+  GemmLimit();
+  void operator()(ThreadPool& pool);
+  /// Of one call, two a multiply-add.
+  static constexpr double kFlops = 2.0 * 1024 * 1024 * 1024;
+
+ private:
+  std::vector<float> a_;
+  std::vector<float> b_;
+  std::vector<float> c_;
+};
+
+}  // namespace fathom::bench
