@@ -22,7 +22,7 @@ struct Size {
   std::int64_t in;
 };
 // Rests of vectors and of groups of four rows; partial and whole scale blocks; more than one panel and item.
-const std::vector<Size> kSizes = {{1, 1}, {3, 7}, {5, 130}, {130, 33}, {129, 257}, {260, 2100}};
+const std::vector<Size> kSizes = {{1, 1}, {3, 7}, {5, 130}, {130, 33}, {129, 257}, {260, 2100}, {6, 7000}};
 
 std::vector<float> forward(ThreadPool& pool, const std::vector<float>& x, std::int64_t tokens,
                            const WeightMatrix& w) {
@@ -36,12 +36,12 @@ TEST(LinearTest, ForwardMatchesTheReferenceForEveryType) {
   for (const DType dtype : kTypes)
     for (const Size& size : kSizes) {
       const StoredWeights w(dtype, size.out, size.in, 1);
-      const std::vector<float> x = random_values(static_cast<std::size_t>(20 * size.in), 2);
-      const std::vector<double> expected = reference_linear(x, 20, w);
+      const std::vector<float> x = random_values(static_cast<std::size_t>(51 * size.in), 2);
+      const std::vector<double> expected = reference_linear(x, 51, w);
       for_each_target([&] {
-        for (const std::int64_t tokens : {0, 1, 2, 3, 7, 8, 9, 20}) {
+        for (const std::int64_t tokens : {0, 1, 2, 3, 7, 8, 20, 51}) {
           const std::vector<double> rows(expected.begin(), expected.begin() + tokens * size.out);
-          // f32 sums of up to 2,100 products.
+          // f32 sums of up to 7,000 products.
           EXPECT_LT(relative_error(forward(pool, x, tokens, w.matrix), rows), 5e-6)
               << dtype_name(dtype) << " " << size.out << " x " << size.in << ", " << tokens << " tokens";
         }
@@ -53,10 +53,10 @@ TEST(LinearTest, AStreamedTokenDoesNotDependOnItsCompany) {
   ThreadPool pool(2);
   for (const DType dtype : kTypes) {
     const StoredWeights w(dtype, 131, 300, 1);
-    const std::vector<float> x = random_values(8 * 300, 2);
+    const std::vector<float> x = random_values(15 * 300, 2);
     for_each_target([&] {
-      const std::vector<float> together = forward(pool, x, 8, w.matrix);
-      for (std::int64_t t = 0; t < 8; ++t) {
+      const std::vector<float> together = forward(pool, x, 15, w.matrix);
+      for (std::int64_t t = 0; t < 15; ++t) {
         const std::vector<float> own(x.begin() + t * 300, x.begin() + (t + 1) * 300);
         const std::vector<float> expected(together.begin() + t * 131, together.begin() + (t + 1) * 131);
         EXPECT_EQ(forward(pool, own, 1, w.matrix), expected) << dtype_name(dtype) << " token " << t;
