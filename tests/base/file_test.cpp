@@ -11,7 +11,7 @@
 #include <string>
 
 #include "support/error_text.h"
-#include "support/faulty_disk.h"
+#include "support/file_size_limit.h"
 #include "support/shared_data.h"
 
 namespace fathom {

@@ -17,7 +17,7 @@
 #include "io/checkpoint_folder.h"
 #include "numerics/small_float.h"
 #include "support/error_text.h"
-#include "support/faulty_disk.h"
+#include "support/file_size_limit.h"
 #include "support/shared_data.h"
 
 namespace fathom {
