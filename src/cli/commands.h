@@ -15,6 +15,7 @@ inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells count
 
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
+void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
 
 }  // namespace fathom::cli

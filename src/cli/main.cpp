@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::help);
   fathom::cli::add_run(app);
   fathom::cli::add_score(app);
+  fathom::cli::add_inspect(app);
   fathom::cli::add_tokenize(app);
   try {
     app.parse(argc, argv);

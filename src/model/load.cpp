@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <set>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "io/checkpoint_folder.h"
+#include "model/checkpoint_match.h"
 #include "numerics/block_scale.h"
 #include "numerics/convert.h"
 #include "tensor/block_scaled.h"
@@ -17,30 +16,22 @@
 namespace fathom {
 namespace {
 
-constexpr std::string_view kScaleSuffix = "_scale_inv";
-
-std::string layer_prefix(std::int64_t layer) {
-  return fmt::format("model.layers.{}.", layer);
-}
-
-/// Whether a checkpoint may hold the tensor although the model has no place for it.
-bool is_passed_over(const ModelConfig& config, std::string_view name) {
-  if (name.ends_with(".rotary_emb.inv_freq")) return true;
-  if (config.tie_word_embeddings && name == "lm_head.weight") return true;
-  for (std::int64_t k = 0; k < config.num_nextn_predict_layers; ++k) {
-    const std::string prefix = layer_prefix(config.num_hidden_layers + k);
-    if (name == prefix + "embed_tokens.weight" || name == prefix + "shared_head.head.weight") return true;
-  }
-  return false;
-}
-
 /// What a checkpoint holds, against what its config needs.
 class Loader {
  public:
   explicit Loader(const std::filesystem::path& folder)
-      : folder_(folder), config_(load_model_config(folder / "config.json")), checkpoint_(folder) {
-    leave_out_absent_mtp();
-    check_names();
+      : config_(load_model_config(folder / "config.json")), checkpoint_(folder) {
+    const CheckpointMatch match = match_checkpoint(config_, checkpoint_);
+    if (match.mtp_left_out)
+      log_info("{}: no weights of the {} MTP module(s) that config.json announces; going on without",
+               folder.string(), config_.num_nextn_predict_layers);
+    config_ = match.config;
+    require(match.missing.empty(), "{}: {} tensor(s) that config.json needs are missing, the first is {}",
+            folder.string(), match.missing.size(), match.missing.empty() ? "" : match.missing.front());
+    require(match.surplus.empty(),
+            "{}: {} tensor(s) have no place in the model that config.json describes, the first is {}",
+            folder.string(), match.surplus.size(),
+            match.surplus.empty() ? "" : printable(match.surplus.front()));
   }
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
@@ -65,43 +56,6 @@ class Loader {
   }
 
  private:
-  void leave_out_absent_mtp() {
-    if (config_.num_nextn_predict_layers == 0) return;
-    const auto of_mtp = [&](const std::string& name) {
-      for (std::int64_t k = 0; k < config_.num_nextn_predict_layers; ++k)
-        if (name.starts_with(layer_prefix(config_.num_hidden_layers + k))) return true;
-      return false;
-    };
-    if (std::ranges::any_of(checkpoint_.names(), of_mtp)) return;
-    log_info("{}: no weights of the {} MTP module(s) that config.json announces; going on without",
-             folder_.string(), config_.num_nextn_predict_layers);
-    config_.num_nextn_predict_layers = 0;
-  }
-
-  void check_names() const {
-    std::set<std::string, std::less<>> expected;
-    std::vector<std::string> missing;
-    std::vector<std::string> surplus;
-    for (const ParameterSpec& spec : parameter_specs(config_)) {
-      expected.insert(spec.name);
-      if (!checkpoint_.contains(spec.name)) {
-        missing.push_back(fmt::format("{} {} ({})", spec.name, shape_text(spec.shape), spec.sizes));
-      } else if (checkpoint_.entry(spec.name).dtype == dtype_name(DType::f8_e4m3)) {
-        expected.insert(spec.name + std::string(kScaleSuffix));
-        if (!checkpoint_.contains(spec.name + std::string(kScaleSuffix)))
-          missing.push_back(spec.name + std::string(kScaleSuffix) + ", which an FP8 weight needs");
-      }
-    }
-    require(missing.empty(), "{}: {} tensor(s) that config.json needs are missing, the first is {}",
-            folder_.string(), missing.size(), missing.empty() ? "" : missing.front());
-    for (const std::string& name : checkpoint_.names())
-      if (!expected.contains(name) && !is_passed_over(config_, name)) surplus.push_back(name);
-    require(surplus.empty(),
-            "{}: {} tensor(s) have no place in the model that config.json describes, the first is {}",
-            folder_.string(), surplus.size(), surplus.empty() ? "" : printable(surplus.front()));
-  }
-
-  std::filesystem::path folder_;
   ModelConfig config_;
   CheckpointFolder checkpoint_;
 };

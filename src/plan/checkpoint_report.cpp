@@ -1,0 +1,109 @@
+#include "plan/checkpoint_report.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "io/checkpoint_folder.h"
+#include "tensor/block_scaled.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::string_view kConfigName = "config.json";
+
+void add_file(CheckpointReport& report, const SafetensorsFile& file) {
+  const std::string name = file.path().filename().string();
+  report.files.push_back({name, std::filesystem::file_size(file.path()), file.entries().size()});
+  report.metadata.insert(file.metadata().begin(), file.metadata().end());
+  for (const TensorEntry& entry : file.entries()) {
+    report.tensors.push_back({entry, name});
+    const auto elements = static_cast<std::uint64_t>(element_count(entry.shape));
+    for (CheckpointReport::Totals* totals : {&report.by_dtype[entry.dtype], &report.totals}) {
+      ++totals->tensors;
+      totals->elements += elements;
+      totals->bytes += entry.bytes;
+    }
+  }
+}
+
+void set_config(CheckpointReport& report, const std::filesystem::path& file) {
+  report.config = load_model_config(file);
+  report.parameters = count_parameters(*report.config);
+}
+
+void inspect_folder(CheckpointReport& report, const std::filesystem::path& folder) {
+  const bool has_config = std::filesystem::exists(folder / kConfigName);
+  const bool has_weights =
+      std::filesystem::exists(folder / kSingleFileName) || std::filesystem::exists(folder / kIndexFileName);
+  require(has_config || has_weights, "{}: holds no {}, {} or {}", folder.string(), kConfigName,
+          kSingleFileName, kIndexFileName);
+  if (!has_weights) {
+    set_config(report, folder / kConfigName);
+    return;
+  }
+  const CheckpointFolder checkpoint(folder);
+  for (const auto& file : checkpoint.files()) add_file(report, *file);
+  if (!has_config) return;
+  try {
+    set_config(report, folder / kConfigName);
+    report.match = match_checkpoint(*report.config, checkpoint);
+  } catch (const Error& error) {
+    report.config_problem = error.what();
+  }
+}
+
+/// Bytes of the main model's weights as `SaveOptions::dtype` F8_E4M3 stores them: matrices of attention, MLPs
+/// and experts in FP8 with block scales, the rest in BF16.
+std::uint64_t fp8_bytes(const ModelConfig& config) {
+  std::uint64_t bytes = 0;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    if (spec.layer >= config.num_hidden_layers) continue;
+    const auto elements = static_cast<std::uint64_t>(element_count(spec.shape));
+    if (spec.kind == ParameterKind::linear || spec.kind == ParameterKind::expert) {
+      bytes +=
+          elements + sizeof(float) * static_cast<std::uint64_t>(element_count(block_scale_shape(spec.shape)));
+    } else {
+      bytes += elements * dtype_size(DType::bf16);
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+CheckpointReport inspect_checkpoint(const std::filesystem::path& path) {
+  CheckpointReport report;
+  report.path = path.string();
+  require(std::filesystem::exists(path), "{}: no such file or folder", path.string());
+  const std::string name = path.filename().string();
+  if (std::filesystem::is_directory(path)) {
+    inspect_folder(report, path);
+  } else if (name == kIndexFileName) {
+    inspect_folder(report, path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+  } else if (path.extension() == ".json") {
+    set_config(report, path);
+  } else {
+    add_file(report, SafetensorsFile(path));
+  }
+  std::ranges::sort(report.tensors, {},
+                    [](const CheckpointReport::Stored& stored) { return stored.entry.name; });
+  std::ranges::sort(report.files, {}, &CheckpointReport::File::name);
+  return report;
+}
+
+MemoryEstimate estimate_memory(const CheckpointReport& report) {
+  MemoryEstimate estimate;
+  estimate.weights = report.totals.bytes;
+  if (!report.config) return estimate;
+  const ModelConfig& config = *report.config;
+  if (report.files.empty()) {
+    estimate.weights = static_cast<std::uint64_t>(report.parameters->total) * dtype_size(DType::bf16);
+    estimate.weights_fp8 = fp8_bytes(config);
+  }
+  const auto values = static_cast<std::uint64_t>(config.latent_dim() * config.num_hidden_layers);
+  estimate.latent_cache = values * dtype_size(DType::f32);
+  estimate.latent_cache_bf16 = values * dtype_size(DType::bf16);
+  return estimate;
+}
+
+}  // namespace fathom
