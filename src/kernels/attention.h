@@ -25,7 +25,7 @@ struct AttentionShape {
   std::int64_t nope_dim;  // of a key's own part
   std::int64_t rope_dim;  // of the rotated part, which all heads share
   std::int64_t v_dim;
-  float scale;  // of the scores, YaRN's mscale² included
+  float scale;  // of the scores, YaRN's mscale² included; positive
 };
 
 /// Queries and the keys they may see. The last query is aligned with the last key: query i of `queries` sees

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 #include "kernels/attention.h"
 #include "kernels/latent_attention.h"
@@ -26,11 +27,13 @@ constexpr std::int64_t padded(std::int64_t size) {
   return (size + kPad - 1) / kPad * kPad;
 }
 
-/// Hands out pieces of one block of memory, each 64-byte aligned.
+/// Hands out pieces of one block of memory, each 64-byte aligned; `count` is the sum of the pieces, padded.
 class Arena {
  public:
   explicit Arena(std::int64_t count)
-      : memory_(hwy::AllocateAligned<float>(static_cast<std::size_t>(count))), left_(count) {}
+      : memory_(hwy::AllocateAligned<float>(static_cast<std::size_t>(count))), left_(count) {
+    if (!memory_) throw std::bad_alloc();
+  }
   float* take(std::int64_t count) {
     left_ -= padded(count);
     return memory_.get() + left_;

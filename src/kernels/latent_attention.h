@@ -10,7 +10,7 @@ struct LatentAttentionShape {
   std::int64_t heads;
   std::int64_t latent_dim;  // kv_lora_rank
   std::int64_t rope_dim;    // qk_rope_head_dim
-  float scale;              // of the scores, YaRN's mscale² included
+  float scale;              // of the scores, YaRN's mscale² included; positive
 };
 
 /// The absorbed form of MLA (DeepSeek-V2, arXiv 2405.04434, section 2.1.2): attention of new tokens to the
