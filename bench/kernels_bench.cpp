@@ -80,10 +80,10 @@ class Bench {
 
   /// Few tokens times a matrix well over the last-level cache.
   void add_streams() {
-    constexpr std::int64_t kOut = 16384;
+    constexpr std::int64_t kOut = 8192;
     constexpr std::int64_t kIn = 2048;
     for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f8_e4m3}) {
-      // As many bytes whatever the type: 128 MiB.
+      // As many bytes whatever the type: 64 MiB.
       const std::int64_t out = kOut * 4 / static_cast<std::int64_t>(dtype_size(dtype));
       const Weights& w = weights(dtype, out, kIn);
       for (const std::int64_t tokens : {1, 4, 8}) {

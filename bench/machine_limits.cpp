@@ -29,15 +29,19 @@ std::vector<float> bench_values(std::int64_t count) {
   return values;
 }
 
-MemoryReadLimit::MemoryReadLimit() : words_(static_cast<std::size_t>(kBytes) / sizeof(std::uint64_t), 1) {}
+MemoryReadLimit::MemoryReadLimit()
+    : words_(kParts * static_cast<std::size_t>(kBytes) / sizeof(std::uint64_t), 1) {}
 
 void MemoryReadLimit::operator()(ThreadPool& pool) {
   constexpr std::size_t kItemWords = std::size_t{1} << 16U;  // 512 KiB
+  const std::size_t count = words_.size() / kParts;
+  const std::uint64_t* words = words_.data() + part_ * count;
+  part_ = (part_ + 1) % kParts;
   std::atomic<std::uint64_t> total{0};
-  pool.parallel_ranges(words_.size(), kItemWords, [&](std::size_t begin, std::size_t end) {
+  pool.parallel_ranges(count, kItemWords, [&](std::size_t begin, std::size_t end) {
     std::uint64_t sums[8] = {};
     for (std::size_t i = begin; i < end; i += 8)
-      for (std::size_t j = 0; j < 8; ++j) sums[j] += words_[i + j];
+      for (std::size_t j = 0; j < 8; ++j) sums[j] += words[i + j];
     std::uint64_t sum = 0;
     for (const std::uint64_t part : sums) sum += part;
     total.fetch_add(sum, std::memory_order_relaxed);

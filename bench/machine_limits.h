@@ -22,11 +22,14 @@ class MemoryReadLimit {
  public:
   MemoryReadLimit();
   void operator()(ThreadPool& pool);
-  /// Read by one call.
-  static constexpr double kBytes = 256.0 * (1U << 20U);
+  /// Read by one call: short, so that it fits between other programs' turns.
+  static constexpr double kBytes = 64.0 * (1U << 20U);
 
  private:
+  /// Calls go through parts of as much memory in turn, so that none finds its own in a cache.
+  static constexpr std::size_t kParts = 4;
   std::vector<std::uint64_t> words_;
+  std::size_t part_ = 0;
   std::uint64_t sum_ = 0;
 };
 
