@@ -1,6 +1,12 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <numbers>
+#include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -32,6 +38,48 @@ TransformerWeights weights_in_arena(const ModelConfig& config, Tensor& arena) {
   return weights;
 }
 
+/// Normal numbers, element i a pure function of (seed, stream, i): four to a Philox block, by Box-Muller.
+/// With 24 bits of a uniform number they reach 5.8 standard deviations.
+class NormalStream {
+ public:
+  NormalStream(std::uint64_t seed, std::uint64_t stream, float deviation)
+      : seed_(seed), stream_(stream), deviation_(deviation) {}
+
+  void fill(ThreadPool* pool, std::span<float> values) const {
+    constexpr std::size_t kPiece = std::size_t{1} << 16;  // a multiple of a block's four
+    const auto piece = [&](std::size_t begin, std::size_t end) {
+      for (std::size_t at = begin; at < end; at += 4) {
+        const std::array<float, 4> block = normals(at / 4);
+        std::copy_n(block.begin(), std::min<std::size_t>(4, end - at),
+                    values.begin() + static_cast<std::ptrdiff_t>(at));
+      }
+    };
+    if (pool != nullptr) {
+      pool->parallel_ranges(values.size(), kPiece, piece);
+    } else {
+      piece(0, values.size());
+    }
+  }
+
+ private:
+  [[nodiscard]] std::array<float, 4> normals(std::uint64_t index) const {
+    const std::array<std::uint32_t, 4> bits = philox_block(seed_, stream_, index);
+    const auto pair = [&](std::size_t i) {
+      const float uniform = static_cast<float>((bits[i] >> 8U) + 1) * 0x1p-24F;  // (0, 1]
+      const float angle = static_cast<float>(bits[i + 1] >> 8U) * (0x1p-23F * std::numbers::pi_v<float>);
+      const float radius = deviation_ * std::sqrt(-2.0F * std::log(uniform));
+      return std::pair(radius * std::cos(angle), radius * std::sin(angle));
+    };
+    const auto [a, b] = pair(0);
+    const auto [c, d] = pair(2);
+    return {a, b, c, d};
+  }
+
+  std::uint64_t seed_;
+  std::uint64_t stream_;
+  float deviation_;
+};
+
 }  // namespace
 
 void tie_head(const ModelConfig& config, TransformerWeights& weights) {
@@ -45,11 +93,12 @@ TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena) {
   return weights;
 }
 
-TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed) {
+TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool) {
   TransformerWeights weights = zero_weights(config);
+  const auto deviation = static_cast<float>(config.initializer_range);
   std::uint64_t stream = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
-    Rng rng(seed, stream++);
+    const NormalStream normal(seed, stream++, deviation);
     switch (spec.kind) {
       case ParameterKind::norm:
         std::ranges::fill(value.values(), 1.0F);
@@ -62,7 +111,7 @@ TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed)
       case ParameterKind::linear:
       case ParameterKind::expert:
       case ParameterKind::router:
-        for (float& x : value.values()) x = static_cast<float>(rng.normal() * config.initializer_range);
+        normal.fill(pool, value.values());
         break;
     }
   });

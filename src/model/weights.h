@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "kernels/linear.h"
 #include "model/config.h"
 #include "tensor/tensor.h"
@@ -106,8 +107,9 @@ ParameterCounts count_parameters(const ModelConfig& config);
 void tie_head(const ModelConfig& config, TransformerWeights& weights);
 
 /// f32 weights in one block of memory: matrices normal with `initializer_range`, norms one, biases zero. Each
-/// parameter has its own random stream, named by its place in the list.
-TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed);
+/// parameter has its own random stream, named by its place in the list, and each element its place in that.
+/// @param pool  to share the work, if wanted; the values are the same
+TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool = nullptr);
 
 /// f32 zeros shaped as the parameters of `config`, in one block of memory: gradients, optimizer moments.
 /// Each begins at a multiple of 64 bytes; the gaps hold zeros.

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "model/weights.h"
 #include "support/tiny_model.h"
@@ -185,20 +187,44 @@ TEST(WeightsTest, SeedDecidesRandomWeightsAndParametersDiffer) {
   EXPECT_FALSE(std::ranges::equal(a.embed_tokens.values(), a.lm_head.weight.values()));
 }
 
+TEST(WeightsTest, RandomWeightsDoNotDependOnThreads) {
+  ModelConfig config = test::tiny_v3();
+  config.vocab_size = 5001;  // several pieces of work, and no whole number of blocks
+  config.hidden_size = 31;
+  ThreadPool pool(3);
+  const TransformerWeights alone = random_weights(config, 5);
+  const TransformerWeights shared = random_weights(config, 5, &pool);
+  EXPECT_TRUE(std::ranges::equal(alone.embed_tokens.values(), shared.embed_tokens.values()));
+  EXPECT_TRUE(std::ranges::equal(alone.lm_head.weight.values(), shared.lm_head.weight.values()));
+}
+
 TEST(WeightsTest, RandomMatricesHaveTheConfiguredSpread) {
   ModelConfig config = test::tiny_v3();
   config.vocab_size = 2000;
   config.initializer_range = 0.006;
   const TransformerWeights weights = random_weights(config, 3);
+  const auto n = static_cast<double>(weights.embed_tokens.size());  // 64,000
   double sum = 0;
   double squares = 0;
+  double neighbours = 0;
+  std::array<double, 3> beyond{};  // how many lie beyond 1, 2, 3 deviations
+  float previous = 0;
   for (const float x : weights.embed_tokens.values()) {
-    sum += x;
-    squares += static_cast<double>(x) * x;
+    const double z = x / 0.006;
+    sum += z;
+    squares += z * z;
+    neighbours += z * std::exchange(previous, static_cast<float>(z));
+    for (std::size_t k = 0; k < beyond.size(); ++k)
+      if (std::abs(z) > static_cast<double>(k + 1)) ++beyond[k];
   }
-  const auto n = static_cast<double>(weights.embed_tokens.size());  // 64,000
-  EXPECT_NEAR(sum / n, 0, 4 * 0.006 / std::sqrt(n));                // four standard errors
-  EXPECT_NEAR(std::sqrt(squares / n), 0.006, 4 * 0.006 / std::sqrt(2 * n));
+  const double error = 1 / std::sqrt(n);  // each bound is four standard errors
+  EXPECT_NEAR(sum / n, 0, 4 * error);
+  EXPECT_NEAR(squares / n, 1, 4 * error * std::sqrt(2.0));
+  EXPECT_NEAR(neighbours / n, 0, 4 * error);
+  for (std::size_t k = 0; k < beyond.size(); ++k) {
+    const double share = std::erfc(static_cast<double>(k + 1) / std::sqrt(2.0));
+    EXPECT_NEAR(beyond[k] / n, share, 4 * error * std::sqrt(share * (1 - share))) << k + 1;
+  }
 }
 
 }  // namespace
