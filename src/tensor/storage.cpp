@@ -12,6 +12,8 @@ namespace fathom {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+/// What a process can address at most; more is a mistake, not a shortage.
+constexpr std::size_t kMostBytes = std::size_t{1} << 47U;
 
 /// Blocks come in sizes of 1, 1.25, 1.5 and 1.75 times a power of two: at most a quarter is wasted.
 std::size_t block_size(std::size_t bytes) {
@@ -66,7 +68,7 @@ IdleBlocks& idle_blocks() {
 }  // namespace
 
 std::shared_ptr<void> allocate_storage(std::size_t bytes) {
-  require(bytes <= SIZE_MAX / 2, "cannot allocate {} bytes", bytes);
+  require(bytes <= kMostBytes, "cannot allocate {} bytes", bytes);
   const std::size_t size = block_size(bytes);
   void* block = idle_blocks().take(size);
   if (block == nullptr) block = std::aligned_alloc(kAlignment, size);
