@@ -29,9 +29,9 @@ struct TokenizeOptions {
   std::string ids;
   bool json = false;
   bool no_special = false;
-  const CLI::Option* text_given = nullptr;
-  const CLI::Option* file_given = nullptr;
-  const CLI::Option* ids_given = nullptr;
+  CLI::Option* text_given = nullptr;
+  CLI::Option* file_given = nullptr;
+  CLI::Option* ids_given = nullptr;
 };
 
 std::string read_input(const TokenizeOptions& options) {
@@ -42,9 +42,7 @@ std::string read_input(const TokenizeOptions& options) {
 
 // A token's bytes on one line: control characters and broken UTF-8 escaped.
 std::string printable(std::string_view bytes) {
-  const std::string quoted =
-      nlohmann::json(std::string(bytes)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return quoted;
+  return nlohmann::json(std::string(bytes)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 void tokenize(const TokenizeOptions& options) {
@@ -75,6 +73,8 @@ void add_tokenize(CLI::App& app) {
   options->text_given = command->add_option("--text", options->text, "The text (default: standard input)");
   options->file_given = command->add_option("--file", options->file, "A file with the text");
   options->ids_given = command->add_option("--decode", options->ids, "Ids, as 1,2,3, to turn into text");
+  options->file_given->excludes(options->text_given);
+  options->ids_given->excludes(options->text_given)->excludes(options->file_given);
   command->add_flag("--json", options->json, "Print a JSON array of ids (with --decode: a JSON string)");
   command->add_flag("--no-special", options->no_special,
                     "Do not add special tokens such as BOS (with --decode: leave them out)");
