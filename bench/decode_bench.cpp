@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <numeric>
-#include <vector>
 
 #include "base/thread_pool.h"
 #include "infer/sampler.h"
@@ -54,23 +53,28 @@ double seconds_of(const auto& work) {
 /// Reads memory as fast as it comes, on all threads.
 class MemoryReader {
  public:
-  explicit MemoryReader(std::size_t bytes) : words_(bytes / sizeof(std::uint64_t), 1) {}
+  /// Storage of the kind that weights have, huge pages and all.
+  explicit MemoryReader(std::int64_t bytes)
+      : storage_(Tensor::zeros({bytes / std::int64_t{sizeof(std::uint64_t)}}, DType::i64)) {}
 
   void operator()(ThreadPool& pool) {
     constexpr std::size_t kGrain = std::size_t{1} << 17U;  // 1 MiB
-    pool.parallel_ranges(words_.size(), kGrain, [&](std::size_t begin, std::size_t end) {
-      std::array<std::uint64_t, 16> sums{};
-      for (std::size_t i = begin; i + sums.size() <= end; i += sums.size())
-        for (std::size_t lane = 0; lane < sums.size(); ++lane) sums[lane] += words_[i + lane];
-      sink_ = std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
-    });
+    const auto* words = static_cast<const std::uint64_t*>(storage_.data());
+    pool.parallel_ranges(static_cast<std::size_t>(storage_.size()), kGrain,
+                         [&](std::size_t begin, std::size_t end) {
+                           std::array<std::uint64_t, 16> sums{};
+                           for (std::size_t i = begin; i + sums.size() <= end; i += sums.size())
+                             for (std::size_t lane = 0; lane < sums.size(); ++lane)
+                               sums[lane] += words[i + lane];
+                           sink_ = std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
+                         });
   }
 
-  [[nodiscard]] double bytes() const { return static_cast<double>(words_.size() * sizeof(std::uint64_t)); }
+  [[nodiscard]] double bytes() const { return static_cast<double>(storage_.byte_size()); }
 
  private:
-  std::vector<std::uint64_t> words_;
-  std::atomic<std::uint64_t> sink_{0};
+  Tensor storage_;
+  std::atomic<std::uint64_t> sink_{0};  // written, or the compiler might not read
 };
 
 void bench(std::size_t threads) {
@@ -84,7 +88,7 @@ void bench(std::size_t threads) {
   const double active_bytes =
       static_cast<double>(count_parameters(config).activated_without_input_embedding) * sizeof(float);
 
-  MemoryReader reader(std::size_t{512} << 20U);
+  MemoryReader reader(std::int64_t{512} << 20U);
   SamplingOptions options;
   options.temperature = 0;
   Sampler sampler(options);
