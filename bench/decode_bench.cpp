@@ -3,16 +3,15 @@
 // this run, turn and turn about, so that a busy minute meets both. usage: decode_bench [threads]
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <array>
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <numeric>
+#include <functional>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "infer/sampler.h"
+#include "machine_limits.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
 
@@ -44,40 +43,7 @@ ModelConfig bench_config() {
   return config;
 }
 
-double seconds_of(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// Reads memory as fast as it comes, on all threads.
-class MemoryReader {
- public:
-  /// Storage of the kind that weights have, huge pages and all.
-  explicit MemoryReader(std::int64_t bytes)
-      : storage_(Tensor::zeros({bytes / std::int64_t{sizeof(std::uint64_t)}}, DType::i64)) {}
-
-  void operator()(ThreadPool& pool) {
-    constexpr std::size_t kGrain = std::size_t{1} << 17U;  // 1 MiB
-    const auto* words = static_cast<const std::uint64_t*>(storage_.data());
-    pool.parallel_ranges(static_cast<std::size_t>(storage_.size()), kGrain,
-                         [&](std::size_t begin, std::size_t end) {
-                           std::array<std::uint64_t, 16> sums{};
-                           for (std::size_t i = begin; i + sums.size() <= end; i += sums.size())
-                             for (std::size_t lane = 0; lane < sums.size(); ++lane)
-                               sums[lane] += words[i + lane];
-                           sink_ = std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
-                         });
-  }
-
-  [[nodiscard]] double bytes() const { return static_cast<double>(storage_.byte_size()); }
-
- private:
-  Tensor storage_;
-  std::atomic<std::uint64_t> sink_{0};  // written, or the compiler might not read
-};
-
-void bench(std::size_t threads) {
+void measure(std::size_t threads) {
   constexpr int kRounds = 8;
   constexpr std::int64_t kTokensARound = 6;
   const ModelConfig config = bench_config();
@@ -88,7 +54,6 @@ void bench(std::size_t threads) {
   const double active_bytes =
       static_cast<double>(count_parameters(config).activated_without_input_embedding) * sizeof(float);
 
-  MemoryReader reader(std::int64_t{512} << 20U);
   SamplingOptions options;
   options.temperature = 0;
   Sampler sampler(options);
@@ -99,14 +64,11 @@ void bench(std::size_t threads) {
       token = sampler.sample(model.head(context, model.forward_cached(context, {&token, 1}, cache)).values());
   };
   decode();  // warm: pages, pool, scratch memory
-  double best_decode = 1e9;
-  double best_read = 1e9;
-  for (int round = 0; round < kRounds; ++round) {
-    best_read = std::min(best_read, seconds_of([&] { reader(pool); }));
-    best_decode = std::min(best_decode, seconds_of(decode));
-  }
-  const double bandwidth = reader.bytes() / best_read;
-  const double rate = static_cast<double>(kTokensARound) / best_decode;
+  bench::MemoryReadLimit reader;
+  const std::array<std::function<void()>, 2> parts = {[&] { reader(pool); }, decode};
+  const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
+  const double bandwidth = bench::MemoryReadLimit::kBytes / seconds[0];
+  const double rate = static_cast<double>(kTokensARound) / seconds[1];
   const double limit = bandwidth / active_bytes;
   fmt::print("memory read        {:8.2f} GB/s ({} threads)\n", bandwidth * 1e-9, pool.threads());
   fmt::print("active weights     {:8.1f} MB a token, f32\n", active_bytes * 1e-6);
@@ -119,6 +81,6 @@ void bench(std::size_t threads) {
 }  // namespace fathom
 
 int main(int argc, char** argv) {
-  fathom::bench(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
+  fathom::measure(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
   return 0;
 }

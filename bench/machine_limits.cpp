@@ -30,12 +30,14 @@ std::vector<float> bench_values(std::int64_t count) {
 }
 
 MemoryReadLimit::MemoryReadLimit()
-    : words_(kParts * static_cast<std::size_t>(kBytes) / sizeof(std::uint64_t), 1) {}
+    : words_(Tensor::zeros({static_cast<std::int64_t>(kParts) * static_cast<std::int64_t>(kBytes) /
+                            std::int64_t{sizeof(std::uint64_t)}},
+                           DType::i64)) {}
 
 void MemoryReadLimit::operator()(ThreadPool& pool) {
   constexpr std::size_t kItemWords = std::size_t{1} << 16U;  // 512 KiB
-  const std::size_t count = words_.size() / kParts;
-  const std::uint64_t* words = words_.data() + part_ * count;
+  const std::size_t count = static_cast<std::size_t>(words_.size()) / kParts;
+  const auto* words = static_cast<const std::uint64_t*>(words_.data()) + part_ * count;
   part_ = (part_ + 1) % kParts;
   std::atomic<std::uint64_t> total{0};
   pool.parallel_ranges(count, kItemWords, [&](std::size_t begin, std::size_t end) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "tensor/tensor.h"
 
 namespace fathom::bench {
 
@@ -28,7 +29,7 @@ class MemoryReadLimit {
  private:
   /// Calls go through parts of as much memory in turn, so that none finds its own in a cache.
   static constexpr std::size_t kParts = 4;
-  std::vector<std::uint64_t> words_;
+  Tensor words_;  // in storage of the kind that weights have, huge pages and all
   std::size_t part_ = 0;
   std::uint64_t sum_ = 0;
 };
