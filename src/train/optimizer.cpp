@@ -1,0 +1,81 @@
+#include "train/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/adamw.h"
+
+namespace fathom {
+namespace {
+
+/// Chunks that a thread takes at a time, so that many small ones cost no more than a few large ones.
+constexpr std::size_t kChunksPerItem = 4;
+
+bool is_decayed(ParameterKind kind) {
+  return kind != ParameterKind::norm && kind != ParameterKind::bias;
+}
+
+/// Where each parameter of `weights` lies, in the order of `visit_parameters`.
+std::vector<Tensor> places(const ModelConfig& config, TransformerWeights& weights) {
+  std::vector<Tensor> list;
+  visit_parameters(config, weights,
+                   [&](const ParameterSpec&, Tensor& value, Tensor*) { list.push_back(value); });
+  return list;
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights)
+    : gradients_(zero_weights(config)),
+      first_moments_(zero_weights(config)),
+      second_moments_(zero_weights(config)) {
+  std::vector<Tensor> gradient = places(config, gradients_);
+  std::vector<Tensor> first = places(config, first_moments_);
+  std::vector<Tensor> second = places(config, second_moments_);
+  std::size_t i = 0;
+  visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    const std::size_t at = i++;
+    if (spec.kind == ParameterKind::router_bias) return;
+    for (std::int64_t begin = 0; begin < value.size(); begin += kChunk)
+      chunks_.push_back(
+          {value.f32() + begin, gradient[at].f32() + begin, first[at].f32() + begin, second[at].f32() + begin,
+           static_cast<std::size_t>(std::min(kChunk, value.size() - begin)), is_decayed(spec.kind)});
+  });
+}
+
+double Optimizer::gradient_norm(const Context& context) const {
+  std::vector<double> squares(chunks_.size());
+  context.pool.parallel_ranges(chunks_.size(), kChunksPerItem, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      squares[i] = kernels::sum_of_squares(chunks_[i].gradient, chunks_[i].count);
+  });
+  double sum = 0;
+  for (const double square : squares) sum += square;
+  return std::sqrt(sum);
+}
+
+void Optimizer::step(const Context& context, const AdamWSettings& settings, std::int64_t step, double norm) {
+  const bool clips = settings.gradient_clip > 0 && norm > settings.gradient_clip;
+  const auto t = static_cast<double>(step + 1);
+  const kernels::AdamWStep decayed = {
+      .learning_rate = static_cast<float>(settings.learning_rate),
+      .beta1 = static_cast<float>(settings.beta1),
+      .beta2 = static_cast<float>(settings.beta2),
+      .epsilon = static_cast<float>(settings.epsilon),
+      .weight_decay = static_cast<float>(settings.weight_decay),
+      .gradient_scale = static_cast<float>(clips ? settings.gradient_clip / norm : 1.0),
+      .correction1 = static_cast<float>(1.0 / (1.0 - std::pow(settings.beta1, t))),
+      .correction2 = static_cast<float>(1.0 / (1.0 - std::pow(settings.beta2, t)))};
+  kernels::AdamWStep plain = decayed;
+  plain.weight_decay = 0;
+  context.pool.parallel_ranges(chunks_.size(), kChunksPerItem, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const Chunk& chunk = chunks_[i];
+      kernels::adamw(chunk.decays ? decayed : plain, chunk.count, chunk.weight, chunk.gradient, chunk.first,
+                     chunk.second);
+    }
+  });
+}
+
+}  // namespace fathom

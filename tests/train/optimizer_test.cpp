@@ -1,0 +1,162 @@
+#include "train/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/adamw.h"
+#include "support/tiny_model.h"
+
+namespace fathom {
+namespace {
+
+/// AdamW in double, as its paper writes it.
+struct ReferenceAdamW {
+  double w, m = 0, v = 0;
+
+  void step(double g, int t, double lr, double decay) {
+    constexpr double kBeta1 = 0.9;
+    constexpr double kBeta2 = 0.95;
+    m = kBeta1 * m + (1 - kBeta1) * g;
+    v = kBeta2 * v + (1 - kBeta2) * g * g;
+    const double m_hat = m / (1 - std::pow(kBeta1, t));
+    const double v_hat = v / (1 - std::pow(kBeta2, t));
+    w -= lr * (m_hat / (std::sqrt(v_hat) + 1e-8) + decay * w);
+  }
+};
+
+/// A model's parameters flattened, in the order of `visit_parameters`.
+std::vector<float> flat(const ModelConfig& config, TransformerWeights& weights) {
+  std::vector<float> values;
+  visit_parameters(config, weights, [&](const ParameterSpec&, Tensor& value, Tensor*) {
+    values.insert(values.end(), value.values().begin(), value.values().end());
+  });
+  return values;
+}
+
+void fill_gradients(const ModelConfig& config, TransformerWeights& gradients, std::uint64_t seed) {
+  Rng rng(seed);
+  visit_parameters(config, gradients, [&](const ParameterSpec&, Tensor& value, Tensor*) {
+    for (float& g : value.values()) g = static_cast<float>(rng.normal() * 0.01);
+  });
+}
+
+class OptimizerTest : public testing::Test {
+ protected:
+  ModelConfig config_ = test::tiny_v3();
+  TransformerWeights weights_ = random_weights(config_, 1);
+  ThreadPool pool_{2};
+  Context context_{pool_};
+};
+
+/// Tolerance: f32 has 24 bits; the weights are near 0.02 and norms at 1, and 20 steps round three times each.
+TEST_F(OptimizerTest, FollowsADoubleReference) {
+  Optimizer optimizer(config_, weights_);
+  std::vector<ReferenceAdamW> reference;
+  for (const float w : flat(config_, weights_)) reference.push_back({w});
+  const AdamWSettings settings = {.learning_rate = 3e-3, .gradient_clip = 0};
+  for (int t = 1; t <= 20; ++t) {
+    fill_gradients(config_, optimizer.gradients(), static_cast<std::uint64_t>(t));
+    std::size_t i = 0;
+    visit_parameters(config_, optimizer.gradients(), [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+      const bool decays = spec.kind != ParameterKind::norm && spec.kind != ParameterKind::bias;
+      for (const float g : value.values()) {
+        if (spec.kind != ParameterKind::router_bias) reference[i].step(g, t, 3e-3, decays ? 0.1 : 0.0);
+        ++i;
+      }
+    });
+    optimizer.step(context_, settings, t - 1, optimizer.gradient_norm(context_));
+  }
+  const std::vector<float> got = flat(config_, weights_);
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], reference[i].w, 3e-6) << i;
+}
+
+TEST_F(OptimizerTest, RouterBiasIsNeverMoved) {
+  Optimizer optimizer(config_, weights_);
+  fill_gradients(config_, optimizer.gradients(), 1);
+  optimizer.step(context_, {.learning_rate = 1}, 0, optimizer.gradient_norm(context_));
+  int biases = 0;
+  visit_parameters(config_, weights_, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (spec.kind != ParameterKind::router_bias) return;
+    ++biases;
+    for (const float b : value.values()) EXPECT_EQ(b, 0.0F);
+  });
+  EXPECT_EQ(biases, 2);
+}
+
+TEST_F(OptimizerTest, NormIsThatOfAllGradientsButTheRouterBias) {
+  Optimizer optimizer(config_, weights_);
+  fill_gradients(config_, optimizer.gradients(), 3);
+  double squares = 0;
+  visit_parameters(config_, optimizer.gradients(), [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (spec.kind == ParameterKind::router_bias) return;
+    for (const float g : value.values()) squares += static_cast<double>(g) * g;
+  });
+  EXPECT_NEAR(optimizer.gradient_norm(context_), std::sqrt(squares), 1e-6 * std::sqrt(squares));
+}
+
+/// Adam's direction does not depend on the gradient's length, its moments do.
+TEST_F(OptimizerTest, ClippingScalesTheGradientToTheLimit) {
+  Optimizer optimizer(config_, weights_);
+  fill_gradients(config_, optimizer.gradients(), 5);
+  const float g = optimizer.gradients().norm.values()[0];
+  const double norm = optimizer.gradient_norm(context_);
+  optimizer.step(context_, {.learning_rate = 1e-3, .gradient_clip = norm / 4}, 0, norm);
+  EXPECT_NEAR(optimizer.first_moments().norm.values()[0], 0.1 * g / 4, 1e-6 * std::abs(g));
+
+  fill_gradients(config_, optimizer.gradients(), 5);
+  optimizer.first_moments().norm.fill_zero();
+  optimizer.step(context_, {.learning_rate = 1e-3, .gradient_clip = norm * 2}, 1, norm);
+  EXPECT_NEAR(optimizer.first_moments().norm.values()[0], 0.1 * g, 1e-6 * std::abs(g));
+}
+
+TEST_F(OptimizerTest, GradientsAreZeroAfterAStep) {
+  Optimizer optimizer(config_, weights_);
+  fill_gradients(config_, optimizer.gradients(), 1);
+  optimizer.step(context_, {.learning_rate = 1e-3}, 0, 1);
+  EXPECT_EQ(optimizer.gradient_norm(context_), 0.0);
+}
+
+TEST_F(OptimizerTest, ThreadsDoNotChangeABit) {
+  std::vector<std::vector<float>> results;
+  for (const std::size_t threads : {1U, 2U, 5U}) {
+    ThreadPool pool(threads);
+    const Context context{pool};
+    TransformerWeights weights = random_weights(config_, 1);
+    Optimizer optimizer(config_, weights);
+    for (int t = 0; t < 3; ++t) {
+      fill_gradients(config_, optimizer.gradients(), static_cast<std::uint64_t>(t));
+      const double norm = optimizer.gradient_norm(context);
+      optimizer.step(context, {.learning_rate = 1e-2, .gradient_clip = norm / 2}, t, norm);
+    }
+    results.push_back(flat(config_, weights));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+TEST(AdamWKernelTest, TheRestOfALoopIsTreatedAsTheOthers) {
+  const kernels::AdamWStep step = {.learning_rate = 0.1F, .beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-8F};
+  for (std::size_t count = 1; count <= 35; ++count) {
+    std::vector<float> w(count + 1, 1.0F);
+    std::vector<float> g(count + 1, 0.5F);
+    std::vector<float> m(count + 1, 0.25F);
+    std::vector<float> v(count + 1, 0.125F);
+    kernels::adamw(step, count, w.data(), g.data(), m.data(), v.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      // One rounding of fused multiply-adds may differ between a whole vector and a part of one: none does.
+      ASSERT_EQ(w[i], w[0]) << count;
+      ASSERT_EQ(g[i], 0.0F);
+      ASSERT_EQ(m[i], m[0]);
+      ASSERT_EQ(v[i], v[0]);
+    }
+    EXPECT_LT(w[0], 1.0F);
+    EXPECT_EQ(w[count], 1.0F) << "wrote beyond the end";
+    EXPECT_EQ(g[count], 0.5F) << "wrote beyond the end";
+  }
+}
+
+}  // namespace
+}  // namespace fathom
