@@ -102,14 +102,20 @@ const count = value => value >= 1e9 ? number(value / 1e9, 3) + " B" : value >= 1
   : Math.round(value).toLocaleString("en");
 const last = points => points.length ? points[points.length - 1][1] : null;
 
-// The mean with weights that fall by half every 2 % of the curve, so that a noisy loss shows its course.
+// The mean of the points around each one, 1 % of the curve to either side (less near its ends), so that a noisy
+// loss shows its course without lagging behind it.
 function smooth(points) {
-  const keep = Math.pow(0.5, 1 / Math.max(1, points.length * 0.02));
-  let sum = 0, weight = 0;
-  return points.filter(p => p[1] !== null).map(([x, y]) => {
-    sum = sum * keep + y * (1 - keep); weight = weight * keep + (1 - keep);
-    return [x, sum / weight];
+  const kept = points.filter(p => p[1] !== null), reach = Math.round(kept.length * 0.01), sums = [0];
+  for (const p of kept) sums.push(sums[sums.length - 1] + p[1]);
+  return kept.map(([x], i) => {
+    const side = Math.min(reach, i, kept.length - 1 - i);
+    return [x, (sums[i + side + 1] - sums[i - side]) / (2 * side + 1)];
   });
+}
+// The mean of the last points: steadier than one, and not drawn.
+function recent(points) {
+  const kept = points.filter(p => p[1] !== null).slice(-Math.max(1, Math.round(points.length * 0.02)));
+  return kept.length ? kept.reduce((sum, p) => sum + p[1], 0) / kept.length : null;
 }
 
 // At most about `wanted` round numbers between two bounds.
@@ -129,7 +135,7 @@ function chart(title, lines, options = {}) {
   element("h2", {}, head, title);
   const legend = element("div", {class: "legend"}, head);
   for (const line of lines) {
-    if (line.quiet || lines.length === 1) continue;
+    if (line.quiet || lines.filter(l => !l.quiet).length === 1) continue;
     const entry = element("span", {}, legend);
     element("i", {style: `background:${line.color}`}, entry);
     entry.append(line.name);
@@ -232,14 +238,14 @@ document.getElementById("title").textContent = data.title;
 document.getElementById("progress").textContent =
   `step ${count(data.step)} of ${count(data.total_steps)}, ${count(data.tokens)} tokens`;
 document.getElementById("bar").style.width = Math.min(100, 100 * data.step / data.total_steps) + "%";
-tile("Training loss", number(last(smooth(curves.loss))));
+tile("Training loss", number(recent(curves.loss)));
 if (data.evaluated) {
   tile("Held-out loss", number(last(curves.held_out_loss)));
   tile("Bits per byte", number(last(curves.bits_per_byte)));
 }
-if (curves.mtp_loss.length) tile("MTP loss", number(last(smooth(curves.mtp_loss))));
+if (curves.mtp_loss.length) tile("MTP loss", number(recent(curves.mtp_loss)));
 if (curves.max_vio.length) tile("MaxVio, last batch", number(last(curves.max_vio), 3));
-tile("Tokens / s", count(last(smooth(curves.tokens_per_second)) ?? 0));
+tile("Tokens / s", count(recent(curves.tokens_per_second) ?? 0));
 
 chart("Loss", [
   {name: "each step", color: "var(--blue)", points: curves.loss, faint: true, quiet: true},
@@ -260,7 +266,7 @@ chart("MaxVio, mean over layers", [
 chart("MaxVio per layer", data.layer_max_vio.map((points, i) => ({
   name: data.layers[i], color: `hsl(${210 + 150 * i / Math.max(1, data.layers.length - 1)} 65% 55%)`,
   points: smooth(points)})), {zero: true});
-chart("Tokens per second", [{name: "tokens/s", color: "var(--blue)", points: curves.tokens_per_second}], {zero: true});
+chart("Tokens per second", [{name: "tokens/s", color: "var(--blue)", points: curves.tokens_per_second}], {zero: true, wide: true});
 heatMap();
 const facts = document.getElementById("facts");
 for (const [name, value] of data.facts) {
