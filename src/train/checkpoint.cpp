@@ -1,0 +1,168 @@
+#include "train/checkpoint.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "io/safetensors.h"
+#include "io/safetensors_writer.h"
+#include "model/load.h"
+#include "model/save.h"
+#include "train/prepare.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::string_view kFormat = "fathom-training-state";
+constexpr std::int64_t kVersion = 1;
+constexpr std::string_view kFirst = "first_moment.";
+constexpr std::string_view kSecond = "second_moment.";
+constexpr std::string_view kMaster = "master.";
+
+std::filesystem::path optimizer_file(const std::filesystem::path& checkpoint) {
+  return checkpoint / "optimizer.safetensors";
+}
+
+/// Tensors of a model under names with a prefix. `visit_parameters` wants weights that it may size; here they
+/// are sized already and only looked at.
+struct NamedWeights {
+  std::string_view prefix;
+  const TransformerWeights& weights;
+};
+
+void visit_constant(const ModelConfig& config, const TransformerWeights& weights,
+                    const std::function<void(const ParameterSpec&, const Tensor&)>& visit) {
+  TransformerWeights shared = weights;  // shares the tensors' storage
+  visit_parameters(config, shared,
+                   [&](const ParameterSpec& spec, Tensor& value, Tensor*) { visit(spec, value); });
+}
+
+void write_optimizer(const std::filesystem::path& file, const ModelConfig& config,
+                     const std::vector<NamedWeights>& groups) {
+  std::vector<StoredTensor> tensors;
+  for (const NamedWeights& group : groups)
+    for (const ParameterSpec& spec : parameter_specs(config))
+      tensors.push_back({fmt::format("{}{}", group.prefix, spec.name), spec.shape, DType::f32});
+  SafetensorsWriter writer(file, tensors);
+  for (const NamedWeights& group : groups)
+    visit_constant(config, group.weights, [&](const ParameterSpec& spec, const Tensor& value) {
+      writer.write(fmt::format("{}{}", group.prefix, spec.name), value);
+    });
+  writer.commit();
+}
+
+void read_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
+                TransformerWeights& weights) {
+  visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    const std::string name = fmt::format("{}{}", prefix, spec.name);
+    const Tensor stored = file.get(name);
+    require(stored.dtype() == DType::f32 && stored.shape() == spec.shape,
+            "{}: tensor {} is {} {}, config.json needs F32 {}", file.path().string(), name,
+            dtype_name(stored.dtype()), shape_text(stored.shape()), shape_text(spec.shape));
+    std::memcpy(value.data(), stored.data(), value.byte_size());
+  });
+}
+
+void write_state(const std::filesystem::path& file, const TrainingState& state,
+                 const TrainingConfig& training) {
+  OrderedJson json;
+  json["format"] = kFormat;
+  json["version"] = kVersion;
+  json["step"] = state.step;
+  json["tokens"] = state.tokens;
+  json["data"] = {{"folder", state.data.string()},
+                  {"tokenizer_checksum", fmt::format("{:016x}", state.tokenizer_hash)},
+                  {"train_tokens", state.train_tokens},
+                  {"sequence_length", state.sequence_length},
+                  {"seed", state.seed},
+                  {"position", state.sequences}};
+  json["learning_rate"] = training.schedule().at(state.step);
+  write_file_atomically(file, json.dump(2) + "\n");
+}
+
+}  // namespace
+
+std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& config,
+                                      const TrainingConfig& training, const TransformerWeights& weights,
+                                      const Optimizer& optimizer, const TrainingState& state) {
+  const std::filesystem::path folder = run.begin_checkpoint(state.step);
+  save_model(folder, config, weights, {.dtype = training.checkpoint_dtype});
+  std::vector<NamedWeights> groups = {{kFirst, optimizer.first_moments()},
+                                      {kSecond, optimizer.second_moments()}};
+  if (training.checkpoint_dtype != DType::f32) groups.push_back({kMaster, weights});
+  write_optimizer(optimizer_file(folder), config, groups);
+  install_tokenizer(state.data, folder);
+  write_state(folder / "state.json", state, training);
+  run.publish_checkpoint(state.step, training.keep_checkpoints);
+  return run.checkpoint(state.step);
+}
+
+TrainingState load_training_state(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path file = checkpoint / "state.json";
+  const std::string where = file.string();
+  const Json json = read_json_file(file);
+  TrainingState state;
+  try {
+    require(json.at("format") == kFormat && json.at("version") == kVersion,
+            "{}: not a training state of version {}", where, kVersion);
+    state.step = json.at("step").get<std::int64_t>();
+    state.tokens = json.at("tokens").get<std::int64_t>();
+    const Json& data = json.at("data");
+    state.data = data.at("folder").get<std::string>();
+    state.train_tokens = data.at("train_tokens").get<std::int64_t>();
+    state.sequence_length = data.at("sequence_length").get<std::int64_t>();
+    state.seed = data.at("seed").get<std::int64_t>();
+    state.sequences = data.at("position").get<std::int64_t>();
+    const auto hash = data.at("tokenizer_checksum").get<std::string>();
+    const auto [end, error] =
+        std::from_chars(hash.data(), hash.data() + hash.size(), state.tokenizer_hash, 16);
+    require(error == std::errc() && end == hash.data() + hash.size(),
+            "{}: \"tokenizer_checksum\" must be a hexadecimal number", where);
+  } catch (const Json::exception& error) {
+    fail("{}: not a training state: {}", where, error.what());
+  }
+  require(state.step >= 0 && state.tokens >= 0 && state.sequences >= 0, "{}: a count is negative", where);
+  return state;
+}
+
+TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config) {
+  LoadedModel model = load_model_f32(checkpoint);
+  require_same_model(config, model.config, (checkpoint / "config.json").string());
+  if (!std::filesystem::exists(optimizer_file(checkpoint))) return std::move(model.weights);
+  const SafetensorsFile file(optimizer_file(checkpoint));
+  if (file.contains(fmt::format("{}{}", kMaster, "model.norm.weight")))
+    read_group(file, kMaster, config, model.weights);
+  return std::move(model.weights);
+}
+
+void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& config, Optimizer& optimizer) {
+  const SafetensorsFile file(optimizer_file(checkpoint));
+  read_group(file, kFirst, config, optimizer.first_moments());
+  read_group(file, kSecond, config, optimizer.second_moments());
+}
+
+void require_same_model(const ModelConfig& wanted, const ModelConfig& other, const std::string& where) {
+  // What does not change the parameters or the function that they define.
+  static const std::vector<std::string_view> kFree = {
+      "initializer_range", "max_position_embeddings", "bos_token_id", "eos_token_id",
+      "aux_loss_alpha",    "quantization_config",     "torch_dtype",  "dtype",
+      "architectures",     "transformers_version"};
+  const OrderedJson a = model_config_to_json(wanted);
+  const OrderedJson b = model_config_to_json(other);
+  for (const auto& [key, value] : a.items()) {
+    if (std::find(kFree.begin(), kFree.end(), key) != kFree.end()) continue;
+    require(b.contains(key) && b.at(key) == value, "{}: {} is {}, the config to train has {}", where, key,
+            b.contains(key) ? b.at(key).dump() : "absent", value.dump());
+  }
+}
+
+}  // namespace fathom

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "model/config.h"
+#include "model/weights.h"
+#include "train/optimizer.h"
+#include "train/run_folder.h"
+#include "train/training_config.h"
+
+namespace fathom {
+
+/// Where a run stands, beside weights and moments. The order of the data is a function of the seed and of the
+/// number of sequences served (train/batch_loader.h), so these are all the state there is.
+struct TrainingState {
+  std::int64_t step = 0;       // steps done
+  std::int64_t sequences = 0;  // sequences served: the place in the data
+  std::int64_t tokens = 0;     // targets trained on
+  std::int64_t seed = 0;       // of the order of the data
+  std::int64_t sequence_length = 0;
+  std::uint64_t tokenizer_hash = 0;  // of the data
+  std::int64_t train_tokens = 0;     // in the data
+  std::filesystem::path data;        // the data folder, for messages and for resuming without --data
+};
+
+/// Writes RUN/checkpoints/step-NNNNNN, a Hugging Face folder that `fathom run` takes as it is:
+///
+///     config.json, model.safetensors      model/save.h; weights as `training.checkpoint_dtype` says
+///     tokenizer.json, ...                 from the data folder
+///     optimizer.safetensors               f32: first_moment.NAME, second_moment.NAME, and master.NAME where
+///                                         the weights are stored narrower
+///     state.json                          `TrainingState`
+///
+/// It appears whole or not at all; then older ones than the newest `keep_checkpoints` go.
+/// Returns the folder.
+std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& config,
+                                      const TrainingConfig& training, const TransformerWeights& weights,
+                                      const Optimizer& optimizer, const TrainingState& state);
+
+/// Reads state.json of a checkpoint. Throws `Error` naming what is missing or impossible in it.
+TrainingState load_training_state(const std::filesystem::path& checkpoint);
+
+/// Reads a checkpoint's weights, to the bit as they were saved, f32 in one block.
+/// Throws `Error` naming file and tensor when one is missing, damaged, or of another model than `config`.
+TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config);
+
+/// Reads a checkpoint's moments.
+void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& config, Optimizer& optimizer);
+
+/// Throws `Error` naming the key when two models are not of the same sizes and kind.
+/// @param where  what `other` is, for the message
+void require_same_model(const ModelConfig& wanted, const ModelConfig& other, const std::string& where);
+
+}  // namespace fathom

@@ -1,0 +1,79 @@
+#include "train/evaluation.h"
+
+#include <algorithm>
+#include <numbers>
+#include <numeric>
+
+#include "model/balance.h"
+#include "train/batch_loader.h"
+
+namespace fathom {
+
+Evaluation::Evaluation(const TokenDataset& data, const Tokenizer& tokenizer, std::int64_t sequence_length,
+                       std::int64_t sequences_at_once, std::int64_t targets)
+    : data_(data),
+      sequence_length_(sequence_length),
+      batch_targets_(sequence_length * sequences_at_once),
+      targets_(std::max(std::int64_t{0}, data.tokens() - 1)) {
+  if (targets > 0) targets_ = std::min(targets_, targets);
+  for (std::int64_t id = 0; id < tokenizer.vocab_size(); ++id)
+    token_bytes_.push_back(
+        tokenizer.is_special(id) ? 0 : static_cast<std::int32_t>(tokenizer.token_bytes(id).size()));
+}
+
+EvalMetrics Evaluation::run(const Context& context, const Transformer& model, std::int64_t step) const {
+  double nats = 0;
+  double mtp_nats = 0;
+  std::int64_t bytes = 0;
+  std::vector<std::vector<std::int64_t>> load;
+  bool has_mtp = false;
+  for (std::int64_t first = 0; first < targets_; first += batch_targets_) {
+    const Batch batch =
+        consecutive_batch(data_, first, std::min(batch_targets_, targets_ - first), sequence_length_);
+    const Losses losses = model.forward(context, batch, LossFactors{}, nullptr);
+    nats += losses.main * static_cast<double>(losses.targets);
+    if (const auto mtp = mean_of(losses.mtp)) {
+      has_mtp = true;
+      mtp_nats += *mtp * static_cast<double>(losses.targets);
+    }
+    add_load(load, losses.expert_load);
+    for (const std::int32_t target : batch.targets) bytes += token_bytes_[static_cast<std::size_t>(target)];
+  }
+  EvalMetrics metrics;
+  metrics.step = step;
+  metrics.tokens = targets_;
+  const auto count = static_cast<double>(targets_);
+  metrics.loss = nats / count;
+  if (has_mtp) metrics.mtp_loss = mtp_nats / count;
+  if (bytes > 0) metrics.bits_per_byte = nats / std::numbers::ln2 / static_cast<double>(bytes);
+  if (!load.empty()) metrics.max_vio = mean_max_violation(load);
+  metrics.expert_load = relative_load(load);
+  return metrics;
+}
+
+std::vector<std::vector<double>> relative_load(const std::vector<std::vector<std::int64_t>>& load) {
+  std::vector<std::vector<double>> relative;
+  for (const std::vector<std::int64_t>& layer : load) {
+    const auto total = static_cast<double>(std::accumulate(layer.begin(), layer.end(), std::int64_t{0}));
+    std::vector<double>& row = relative.emplace_back();
+    for (const std::int64_t count : layer)
+      row.push_back(total > 0 ? static_cast<double>(count) * static_cast<double>(layer.size()) / total : 0.0);
+  }
+  return relative;
+}
+
+void add_load(std::vector<std::vector<std::int64_t>>& sum,
+              const std::vector<std::vector<std::int64_t>>& load) {
+  if (sum.empty()) sum.resize(load.size());
+  for (std::size_t layer = 0; layer < load.size(); ++layer) {
+    sum[layer].resize(load[layer].size());
+    for (std::size_t i = 0; i < load[layer].size(); ++i) sum[layer][i] += load[layer][i];
+  }
+}
+
+std::optional<double> mean_of(const std::vector<double>& values) {
+  if (values.empty()) return std::nullopt;
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+}  // namespace fathom

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "base/thread_pool.h"
+#include "model/config.h"
+#include "train/metrics.h"
+#include "train/training_config.h"
+
+namespace fathom {
+
+struct TrainOptions {
+  ModelConfig model;
+  TrainingConfig training;
+  std::filesystem::path data;                 // made by `fathom prepare`
+  std::filesystem::path output;               // the run folder
+  std::optional<std::filesystem::path> init;  // a model folder to begin with; else random weights
+  bool resume = false;                        // continue from the newest checkpoint, if there is one
+  std::optional<std::int64_t> stop_at;        // end there with a checkpoint, though the schedule goes on
+  const std::atomic<bool>* stop = nullptr;    // when raised, end after the step under way with a checkpoint
+};
+
+struct TrainResult {
+  std::int64_t step = 0;  // steps done
+  bool complete = false;  // all steps of the config are
+  std::filesystem::path checkpoint;
+  std::optional<EvalMetrics> evaluation;  // the last one
+};
+
+/// Trains a model, with progress on standard error and all else in the run folder (train/run_folder.h).
+///
+/// The weights after step n are a function of config, data and seed: they do not depend on the number of
+/// threads, nor on how often the run was stopped and resumed.
+/// Memory: four f32 arrays of the size of the model (weights, gradients, two moments), and the activations of
+/// one micro-batch.
+/// Throws `Error` when the run folder holds a run and `resume` is false, when the data is not what a resumed
+/// run was trained on, and when the loss or the gradient is not finite (naming the last good checkpoint).
+TrainResult train(const TrainOptions& options, ThreadPool& pool);
+
+}  // namespace fathom

@@ -1,0 +1,292 @@
+#include "train/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/load.h"
+#include "model/save.h"
+#include "support/error_text.h"
+#include "support/file_size_limit.h"
+#include "support/shared_data.h"
+#include "support/tiny_model.h"
+#include "text/bpe_trainer.h"
+#include "text/tokenizer_writer.h"
+#include "train/checkpoint.h"
+#include "train/prepare.h"
+#include "train/run_folder.h"
+
+namespace fathom {
+namespace {
+
+using test::error_of;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string bytes_of(const std::filesystem::path& file) {
+  return read_text_file(file, 1U << 30U);
+}
+
+class TrainerTest : public testing::Test {
+ protected:
+  test::TemporaryFolder folder_;
+  std::filesystem::path data_ = folder_.path() / "data";
+  TrainOptions options_;
+
+  void SetUp() override {
+    create_folders(data_);
+    std::string text;
+    for (int i = 0; i < 400; ++i)
+      text += "the cat " + std::string(i % 3 == 0 ? "sat on the mat" : "saw a dog") + " and ran\n";
+    const std::filesystem::path input = folder_.path() / "text.txt";
+    write_file_atomically(input, text);
+    BpeTrainer trainer({.vocab_size = 270});
+    trainer.add(text);
+    write_tokenizer(trainer.finish(), data_);
+    PrepareOptions prepare;
+    prepare.corpus.inputs = {input};
+    prepare.output = data_;
+    prepare.held_out = 0.05;
+    ThreadPool pool(2);
+    prepare_data(prepare, pool, [](const PrepareProgress&) {});
+
+    options_.model = test::tiny_v3();
+    options_.model.vocab_size = 272;
+    options_.model.num_nextn_predict_layers = 1;
+    options_.training.sequence_length = 16;
+    options_.training.batch_size = 4;
+    options_.training.micro_batch_size = 2;
+    options_.training.steps = 8;
+    options_.training.learning_rate = 1e-2;
+    options_.training.warmup_steps = 2;
+    options_.training.eval_interval = 4;
+    options_.training.eval_tokens = 100;
+    options_.training.checkpoint_interval = 3;
+    options_.training.keep_checkpoints = 0;
+    options_.data = data_;
+  }
+
+  TrainResult run(const std::string& name, std::optional<std::int64_t> stop_at = {},
+                  std::size_t threads = 2) {
+    options_.output = folder_.path() / name;
+    options_.stop_at = stop_at;
+    ThreadPool pool(threads);
+    return train(options_, pool);
+  }
+
+  /// All bytes of the newest checkpoint that the result of training decides.
+  std::string state(const std::string& name) const {
+    const std::filesystem::path latest = folder_.path() / name / "latest";
+    return bytes_of(latest / "model.safetensors") + bytes_of(latest / "optimizer.safetensors") +
+           bytes_of(latest / "state.json");
+  }
+
+  /// Steps and, negative, evaluations of a run's metrics, with their losses.
+  std::vector<std::pair<std::int64_t, double>> metrics(const std::string& name) const {
+    std::vector<std::pair<std::int64_t, double>> list;
+    read_metrics(
+        folder_.path() / name / "metrics.jsonl",
+        [&](const StepMetrics& m) { list.emplace_back(m.step, m.loss); },
+        [&](const EvalMetrics& m) { list.emplace_back(-m.step, m.loss); });
+    return list;
+  }
+};
+
+TEST_F(TrainerTest, LossFallsOnTrainingAndHeldOutText) {
+  options_.training.steps = 30;
+  options_.training.eval_interval = 15;
+  const TrainResult result = run("run");
+  const auto list = metrics("run");
+  EXPECT_TRUE(result.complete);
+  EXPECT_NEAR(list.front().second, std::log(272.0), 0.5);  // about as good as chance
+  EXPECT_LT(list[list.size() - 2].second, 0.5 * list.front().second);
+  EXPECT_LT(result.evaluation->loss, 0.5 * std::log(272.0));
+  EXPECT_GT(result.evaluation->bits_per_byte, 0);
+  EXPECT_EQ(result.evaluation->tokens, 100);
+}
+
+TEST_F(TrainerTest, AResumedRunHasTheSameBytes) {
+  run("whole");
+  run("parts", 3);
+  options_.resume = true;
+  run("parts", 5, 1);  // resumed twice, with other numbers of threads
+  run("parts", {}, 3);
+  EXPECT_EQ(state("parts"), state("whole"));
+  EXPECT_EQ(metrics("parts"), metrics("whole"));
+}
+
+TEST_F(TrainerTest, AResumedRunWithBf16CheckpointsHasTheSameBytes) {
+  options_.training.checkpoint_dtype = DType::bf16;
+  run("whole");
+  run("parts", 4);
+  options_.resume = true;
+  run("parts");
+  EXPECT_EQ(state("parts"), state("whole"));
+}
+
+TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
+  run("one", {}, 1);
+  run("four", {}, 4);
+  EXPECT_EQ(state("one"), state("four"));
+}
+
+TEST_F(TrainerTest, AKilledRunGoesOnFromItsLastCheckpoint) {
+  run("whole");
+  // As a kill at step 5 leaves it: the checkpoint of step 3, metrics beyond it, and a half-written one.
+  run("killed", 5);
+  const std::filesystem::path killed = folder_.path() / "killed";
+  std::filesystem::rename(killed / "checkpoints" / "step-000005", killed / "checkpoints" / "writing-000005");
+  std::ofstream(killed / "metrics.jsonl", std::ios::app) << "{\"step\":6,\"lo";
+  options_.resume = true;
+  run("killed");
+  EXPECT_EQ(state("killed"), state("whole"));
+  EXPECT_EQ(metrics("killed"), metrics("whole"));
+}
+
+TEST_F(TrainerTest, ResumeBeginsARunThatHasNoCheckpoint) {
+  options_.resume = true;
+  EXPECT_TRUE(run("fresh").complete);
+}
+
+TEST_F(TrainerTest, MicroBatchesGiveTheGradientOfTheBatch) {
+  options_.training.balance_loss_factor = 0.01;
+  run("two");
+  options_.training.micro_batch_size = 0;
+  run("one");
+  const auto a = metrics("one");
+  const auto b = metrics("two");
+  ASSERT_EQ(a.size(), b.size());
+  // The same sums in another order: f32 rounding, grown over eight steps of Adam.
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].second, b[i].second, 2e-3) << i;
+}
+
+TEST_F(TrainerTest, ARunFolderIsNotTakenOverWithoutResume) {
+  run("run", 3);
+  EXPECT_EQ(error_of([&] { run("run"); }),
+            (folder_.path() / "run").string() +
+                " already holds a run at step 3: add --resume to continue, or choose another --output");
+}
+
+TEST_F(TrainerTest, AStopRequestEndsWithACheckpoint) {
+  const std::atomic<bool> stop{true};
+  options_.stop = &stop;
+  options_.output = folder_.path() / "run";
+  ThreadPool pool(2);
+  const TrainResult result = train(options_, pool);
+  EXPECT_FALSE(result.complete);
+  EXPECT_EQ(result.step, 0);
+  options_.stop = nullptr;
+  options_.resume = true;
+  EXPECT_TRUE(run("run").complete);
+}
+
+TEST_F(TrainerTest, ACheckpointIsAModelFolder) {
+  run("run", 3);
+  const std::filesystem::path latest = folder_.path() / "run" / "latest";
+  const LoadedModel model = load_model(latest);
+  EXPECT_EQ(model.config.vocab_size, 272);
+  EXPECT_EQ(model.config.num_nextn_predict_layers, 1);
+  EXPECT_FALSE(model.config.eos_token_ids.empty()) << "the data's EOS belongs into config.json";
+  EXPECT_EQ(bytes_of(latest / "tokenizer.json"), bytes_of(data_ / "tokenizer.json"));
+}
+
+TEST_F(TrainerTest, RouterBiasFollowsTheLoadAlone) {
+  options_.training.router_bias_update_rate = 0.25;
+  options_.training.steps = 3;
+  run("run");
+  LoadedModel model = load_model_f32(folder_.path() / "run" / "latest");
+  int biases = 0;
+  visit_parameters(model.config, model.weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (spec.kind != ParameterKind::router_bias) return;
+    ++biases;
+    for (const float b : value.values()) EXPECT_EQ(b * 4, std::round(b * 4)) << "steps of a quarter";
+  });
+  EXPECT_EQ(biases, 3);  // two MoE layers and the MTP module's
+}
+
+TEST_F(TrainerTest, InitBeginsWithAModelsWeights) {
+  run("first");
+  options_.init = folder_.path() / "first" / "latest";
+  options_.training.learning_rate = 0;
+  options_.training.router_bias_update_rate = 0;
+  run("second");
+  EXPECT_EQ(bytes_of(folder_.path() / "first" / "latest" / "model.safetensors"),
+            bytes_of(folder_.path() / "second" / "latest" / "model.safetensors"));
+  options_.model.hidden_size *= 2;
+  EXPECT_THAT(error_of([&] { run("third"); }), HasSubstr("hidden_size is"));
+}
+
+TEST_F(TrainerTest, ALossThatIsNoNumberStopsAndNamesTheLastCheckpoint) {
+  run("run", 3);
+  options_.resume = true;
+  options_.training.learning_rate = 1e3;
+  options_.training.gradient_clip = 0;
+  options_.training.weight_decay = 1e3;
+  options_.training.steps = 60;
+  options_.training.checkpoint_interval = 0;
+  const std::string error = error_of([&] { run("run"); });
+  EXPECT_THAT(error, HasSubstr("the last good checkpoint is"));
+  EXPECT_THAT(error, HasSubstr("step-000003"));
+}
+
+TEST_F(TrainerTest, OtherDataOrSequenceLengthCannotBeResumedWith) {
+  run("run", 3);
+  options_.resume = true;
+  options_.training.seed = 2;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("they cannot change"));
+  options_.training.seed = 1;
+  options_.model.num_experts_per_tok += 1;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("num_experts_per_tok is"));
+}
+
+TEST_F(TrainerTest, AVocabularyTooSmallForTheDataIsAnError) {
+  options_.model.vocab_size = 100;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("the config's vocab_size is 100: raise it"));
+}
+
+TEST_F(TrainerTest, AFullDiskKeepsTheCheckpointsThereAre) {
+  run("run", 3);
+  const std::string before = state("run");
+  options_.resume = true;
+  {
+    const test::FileSizeLimit limit(20'000);
+    EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("cannot write"));
+  }
+  EXPECT_EQ(state("run"), before);
+  EXPECT_TRUE(run("run").complete);
+}
+
+TEST_F(TrainerTest, ACorruptShardIsNamed) {
+  const std::filesystem::path shard = data_ / "train-00000.tokens";
+  std::string bytes = bytes_of(shard);
+  bytes[100] = static_cast<char>(bytes[100] ^ 1);
+  std::ofstream(shard, std::ios::binary) << bytes;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("train-00000.tokens: checksum mismatch"));
+}
+
+TEST_F(TrainerTest, ADamagedCheckpointIsNamed) {
+  run("run", 3);
+  const std::filesystem::path latest = folder_.path() / "run" / "checkpoints" / "step-000003";
+  const std::string bytes = bytes_of(latest / "optimizer.safetensors");
+  std::ofstream(latest / "optimizer.safetensors", std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  options_.resume = true;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("optimizer.safetensors"));
+  std::filesystem::remove(latest / "optimizer.safetensors");
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("optimizer.safetensors"));
+}
+
+TEST_F(TrainerTest, TheReportShowsTheRun) {
+  run("run");
+  const std::string page = bytes_of(folder_.path() / "run" / "report.html");
+  EXPECT_THAT(page, HasSubstr("\"layers\":[\"layer 1\",\"layer 2\",\"MTP 1\"]"));
+  EXPECT_THAT(page, HasSubstr("\"step\":8"));
+}
+
+}  // namespace
+}  // namespace fathom
