@@ -13,9 +13,11 @@ struct ExitStatus {
 };
 inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells count
 
+void add_prepare(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_train(CLI::App& app);
 
 }  // namespace fathom::cli

@@ -1,9 +1,12 @@
 #include "cli/interrupt.h"
 
+#include <array>
 #include <csignal>
 
 namespace fathom::cli {
 namespace {
+
+constexpr std::array kSignals = {SIGINT, SIGTERM};
 
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler may write nothing else
@@ -19,11 +22,11 @@ InterruptFlag::InterruptFlag() {
   struct sigaction action {};
   action.sa_handler = raise_flag;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
+  for (const int signal : kSignals) sigaction(signal, &action, nullptr);
 }
 
 InterruptFlag::~InterruptFlag() {
-  std::signal(SIGINT, SIG_DFL);
+  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
 }
 
 const std::atomic<bool>& InterruptFlag::raised() const {

@@ -4,8 +4,8 @@
 
 namespace fathom::cli {
 
-/// While it lives, the first Ctrl-C (SIGINT) raises a flag instead of ending the program, so that work can
-/// end in order; a second one ends the program at once. One at a time.
+/// While it lives, the first Ctrl-C (SIGINT) or SIGTERM raises a flag instead of ending the program, so that
+/// work can end in order; a second one ends the program at once. One at a time.
 class InterruptFlag {
  public:
   InterruptFlag();

@@ -21,10 +21,12 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", FATHOM_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
+  fathom::cli::add_prepare(app);
   fathom::cli::add_run(app);
   fathom::cli::add_score(app);
   fathom::cli::add_inspect(app);
   fathom::cli::add_tokenize(app);
+  fathom::cli::add_train(app);
   try {
     app.parse(argc, argv);
     return 0;

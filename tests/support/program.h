@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,12 @@ struct ProgramResult {
 ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::string& input = {},
                          const std::string& output = {});
 
-/// Runs the binary, waits for the first of its output, sends SIGINT, and waits for its end.
-ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments);
+/// Where a program's first words are waited for.
+enum class Stream : bool { out, err };
+
+/// Runs the binary, waits for the first of its output, sends a signal, and waits for its end.
+ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments, Stream stream = Stream::out,
+                                       int signal = SIGINT);
 
 /// A failure as every command must report it: this exit status, nothing but one line on stderr.
 /// @return why it is not; empty when it is

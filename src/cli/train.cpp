@@ -1,0 +1,119 @@
+// `fathom train`: pretrain a model, or continue a run.
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "train/checkpoint.h"
+#include "train/run_folder.h"
+#include "train/trainer.h"
+
+namespace fathom::cli {
+namespace {
+
+struct Options {
+  std::string config;
+  std::string data;
+  std::string output;
+  std::string init;
+  bool resume = false;
+  std::optional<std::int64_t> steps;
+  std::optional<std::int64_t> seed;
+  std::optional<std::int64_t> stop_at;
+  std::vector<std::string> overrides;
+  std::size_t threads = 0;
+};
+
+/// The data folder: the one given, or the one that the newest checkpoint was trained on.
+std::string data_folder(const Options& options) {
+  if (!options.data.empty()) return options.data;
+  if (!options.resume) throw UsageError("train: give the folder that `fathom prepare` made with --data");
+  std::optional<std::int64_t> newest;
+  std::filesystem::path checkpoint;
+  {
+    const RunFolder run(options.output);
+    newest = run.newest_checkpoint();
+    if (newest) checkpoint = run.checkpoint(*newest);
+  }
+  require(newest.has_value(), "{}: no checkpoint to resume from there: give CONFIG and --data to begin a run",
+          options.output);
+  return load_training_state(checkpoint).data.string();
+}
+
+Json read_config(const Options& options) {
+  if (options.config.empty() && !options.resume)
+    throw UsageError("train: give the config of the model to train (or --resume to continue a run)");
+  const std::string file = options.config.empty() ? options.output + "/config.json" : options.config;
+  Json json = read_json_file(file);
+  require(json.is_object(), "{}: the config must be a JSON object", file);
+  for (const std::string& assignment : options.overrides) apply_override(json, assignment);
+  if (options.steps) apply_override(json, fmt::format("training.steps={}", *options.steps));
+  if (options.seed) apply_override(json, fmt::format("training.seed={}", *options.seed));
+  return json;
+}
+
+void train(const Options& options) {
+  TrainOptions train_options;
+  const Json json = read_config(options);
+  const std::string where = options.config.empty() ? options.output + "/config.json" : options.config;
+  train_options.model = model_config_from_json(json, where);
+  train_options.training = training_config_from_json(json, where);
+  train_options.output = options.output;
+  train_options.data = data_folder(options);
+  if (!options.init.empty()) train_options.init = options.init;
+  train_options.resume = options.resume;
+  train_options.stop_at = options.stop_at;
+  const InterruptFlag interrupted;
+  train_options.stop = &interrupted.raised();
+
+  ThreadPool pool(options.threads);
+  const TrainResult result = fathom::train(train_options, pool);
+
+  if (result.evaluation)
+    log_info("held-out loss {:.4f} nats per token, {:.4f} bits per byte (after step {})",
+             result.evaluation->loss, result.evaluation->bits_per_byte, result.evaluation->step);
+  if (!result.checkpoint.empty()) log_info("model: {}", result.checkpoint.string());
+  log_info("report: {}/report.html", options.output);
+  if (!result.complete)
+    log_info("stopped after step {} of {}: continue with `fathom train --resume --output {}`", result.step,
+             train_options.training.steps, options.output);
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Pretrain a model, or continue a run");
+  command->add_option("config", options->config,
+                      "Model config (as Hugging Face's config.json) with a \"training\" section");
+  command->add_option("--data", options->data, "Folder made by `fathom prepare`");
+  command->add_option("--output,-o", options->output, "Folder of the run: checkpoints, metrics, report")
+      ->required();
+  command->add_option("--init", options->init, "Model folder whose weights to begin with");
+  command->add_flag("--resume", options->resume,
+                    "Continue from the newest checkpoint; config and data default to the run's own");
+  command->add_option("--steps", options->steps, "Same as --set training.steps=N");
+  command->add_option("--seed", options->seed, "Same as --set training.seed=N");
+  command->add_option("--stop-at", options->stop_at,
+                      "End with a checkpoint after this step, though the schedule goes on");
+  command
+      ->add_option("--set", options->overrides,
+                   "Change a value of the config, as training.learning_rate=2e-3")
+      ->allow_extra_args(false);
+  command->add_option("--threads", options->threads, "Threads to use; 0: all of the machine")
+      ->capture_default_str();
+  command->footer("Keys of the training section, with their defaults:\n" + describe_training_keys());
+  command->callback([options] { train(*options); });
+}
+
+}  // namespace fathom::cli
