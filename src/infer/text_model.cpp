@@ -26,7 +26,7 @@ fs::path find_model_folder(const fs::path& named) {
   require(fs::is_directory(named, ignored), "{}: not a folder; give the folder that holds the model",
           named.string());
   if (fs::exists(named / "config.json", ignored)) return named;
-  const fs::path newest = named / "latest";
+  fs::path newest = named / "latest";
   if (fs::exists(newest / "config.json", ignored)) return newest;
   fail("{}: holds no config.json, and no checkpoint of a training run; give the folder that holds the model",
        named.string());
