@@ -45,7 +45,10 @@ class WordCounter final : public PreTokenizer::Sink {
 struct Pair {
   std::int32_t left = 0;
   std::int32_t right = 0;
-  auto operator<=>(const Pair&) const = default;
+  bool operator==(const Pair&) const = default;
+  bool operator<(const Pair& other) const {
+    return left != other.left ? left < other.left : right < other.right;
+  }
 };
 
 struct PairHash {
@@ -255,6 +258,7 @@ TokenizerSpec BpeTrainer::finish(const Progress& progress) {
   }
   std::array<std::int32_t, 256> byte_ids{};
   std::vector<std::pair<std::string, int>> alphabet;  // in the order of its characters
+  alphabet.reserve(256);
   for (int byte = 0; byte < 256; ++byte) {
     alphabet.emplace_back(spell_bytes(std::string(1, static_cast<char>(byte))), byte);
   }
