@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -70,7 +69,11 @@ TEST_F(ReportTest, HoldsCurvesAndHeatMaps) {
 TEST_F(ReportTest, AsksNothingOfTheNetwork) {
   Report("a run", facts(), {}, 10).write(file_);
   const std::string page = read_text_file(file_, 64U << 20U);
-  std::string without_namespace = std::regex_replace(page, std::regex("http://www\\.w3\\.org/2000/svg"), "");
+  // The name of the SVG namespace looks like an address, and is none.
+  const std::string name = "http://www.w3.org/2000/svg";
+  std::string without_namespace = page;
+  ASSERT_NE(page.find(name), std::string::npos);
+  without_namespace.erase(page.find(name), name.size());
   EXPECT_THAT(without_namespace, Not(HasSubstr("http")));
   EXPECT_THAT(without_namespace, Not(HasSubstr("src=")));
   EXPECT_THAT(without_namespace, Not(HasSubstr("@import")));
