@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "infer/text_model.h"
 #include "plan/checkpoint_report.h"
 
 namespace fathom::cli {
@@ -19,7 +20,7 @@ struct InspectOptions {
 };
 
 void inspect(const InspectOptions& options) {
-  const CheckpointReport report = inspect_checkpoint(options.path);
+  const CheckpointReport report = inspect_checkpoint(follow_run(options.path));
   // Paths need not be UTF-8, JSON must.
   const auto replace = nlohmann::json::error_handler_t::replace;
   fmt::print("{}", options.json ? report_to_json(report).dump(2, ' ', false, replace) + "\n"
@@ -32,7 +33,9 @@ void add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command =
       app.add_subcommand("inspect", "Show a checkpoint's tensors, config, parameter counts and memory");
-  command->add_option("path", options->path, "A safetensors file, a model folder, or a config.json")
+  command
+      ->add_option("path", options->path,
+                   "A safetensors file, a model folder, the folder of a training run, or a config.json")
       ->required();
   command->add_flag("--json", options->json, "Print everything as JSON");
   command->callback([options] { inspect(*options); });

@@ -5,8 +5,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.h"
+#include "base/nearest_name.h"
 #include "cli/commands.h"
 
 namespace {
@@ -14,9 +18,20 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 
-}  // namespace
+/// What to say when no command was recognised.
+std::string missing_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2) return "give a command, as `fathom run`";
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(/*filter=*/nullptr))
+    names.push_back(command->get_name());
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string_view nearest = fathom::nearest_name(argv[1], known);
+  return fmt::format("there is no command or option \"{}\"{}", fathom::printable(argv[1]),
+                     nearest.empty() ? "" : fmt::format(": did you mean {}?", nearest));
+}
 
-int main(int argc, char** argv) {
+/// Parses the command line and runs the command, whose exceptions pass through.
+int run_program(int argc, char** argv) {
   CLI::App app("Trains, runs and inspects DeepSeek-V3-architecture language models.", "fathom");
   app.set_version_flag("--version", FATHOM_VERSION);
   app.require_subcommand(1);
@@ -32,8 +47,19 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(stderr, "fathom: {}\nTry `fathom --help`, or `fathom COMMAND --help`.\n", error.what());
+    const std::vector<CLI::App*> command = app.get_subcommands();
+    fmt::print(stderr, "fathom: {}\nTry `fathom{} --help`.\n",
+               command.empty() ? missing_command(app, argc, argv) : error.what(),
+               command.empty() ? "" : " " + command.front()->get_name());
     return kExitUsage;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_program(argc, argv);
   } catch (const fathom::cli::ExitStatus& status) {
     return status.value;
   } catch (const fathom::UsageError& error) {

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "infer/text_model.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer_writer.h"
 #include "train/prepare.h"
@@ -25,6 +25,7 @@ struct Options {
   PrepareOptions prepare;
   std::string tokenizer;
   bool train_tokenizer = false;
+  std::string held_out_by = "auto";
   std::int64_t vocab_size = 4096;
   std::size_t threads = 0;
 };
@@ -60,6 +61,11 @@ void describe(std::string_view name, const DataSplit& split) {
            split.tokens > 0 ? static_cast<double>(split.bytes) / static_cast<double>(split.tokens) : 0.0);
 }
 
+HeldOutBy held_out_by(const std::string& name) {
+  if (name == "document") return HeldOutBy::document;
+  return name == "tail" ? HeldOutBy::tail : HeldOutBy::automatic;
+}
+
 void prepare(const Options& options) {
   if (options.train_tokenizer == !options.tokenizer.empty())
     throw UsageError("prepare: give either --tokenizer FOLDER or --train-tokenizer");
@@ -68,7 +74,7 @@ void prepare(const Options& options) {
   if (options.train_tokenizer) {
     train_tokenizer(options);
   } else {
-    install_tokenizer(options.tokenizer, options.prepare.output);
+    install_tokenizer(follow_run(options.tokenizer), options.prepare.output);
   }
 
   ThreadPool pool(options.threads);
@@ -95,10 +101,11 @@ void add_prepare(CLI::App& app) {
       ->add_option(
           "input", corpus.inputs,
           "Text files, .jsonl files, or folders of .txt and .jsonl files. A text file is one document, "
-          "a JSON line is one")
+          "and so is each line of a .jsonl file")
       ->required();
   command->add_option("--output,-o", options->prepare.output, "Folder to make")->required();
-  command->add_option("--tokenizer", options->tokenizer, "Folder with tokenizer.json, or such a file");
+  command->add_option("--tokenizer", options->tokenizer,
+                      "Folder with tokenizer.json, or of a training run, or such a file");
   command->add_flag("--train-tokenizer", options->train_tokenizer,
                     "Learn a byte-level BPE tokenizer from the training part of the texts");
   command->add_option("--vocab-size", options->vocab_size, "Tokens of the tokenizer to learn")
@@ -108,21 +115,24 @@ void add_prepare(CLI::App& app) {
   command->add_option("--split-on", corpus.split_on,
                       "A line equal to this separates documents in a text file, as <|endoftext|>");
   command
-      ->add_option("--held-out", options->prepare.held_out, "Part of the text to keep from training, 0 to 1")
+      ->add_option("--held-out", options->prepare.held_out,
+                   "Part of the text to keep from training, from 0 to below 1")
       ->capture_default_str();
-  const std::map<std::string, HeldOutBy> ways = {
-      {"auto", HeldOutBy::automatic}, {"document", HeldOutBy::document}, {"tail", HeldOutBy::tail}};
   command
-      ->add_option("--held-out-by", options->prepare.held_out_by,
+      ->add_option("--held-out-by", options->held_out_by,
                    "document: whole documents by a checksum of their text; tail: the end of each document; "
                    "auto: tail where documents are whole text files, else document")
-      ->transform(CLI::CheckedTransformer(ways));
+      ->check(CLI::IsMember({"auto", "document", "tail"}))
+      ->capture_default_str();
   command->add_option("--shard-tokens", options->prepare.shard_tokens, "Tokens after which a new file begins")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads to use; 0: all of the machine")
       ->capture_default_str();
-  command->callback([options] { prepare(*options); });
+  command->callback([options] {
+    options->prepare.held_out_by = held_out_by(options->held_out_by);
+    prepare(*options);
+  });
 }
 
 }  // namespace fathom::cli

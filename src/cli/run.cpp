@@ -129,8 +129,7 @@ void add_run(CLI::App& app) {
   CLI::App* command = app.add_subcommand("run", "Continue a text");
   command
       ->add_option("model", options->model,
-                   "Folder with config.json, tokenizer.json and safetensors, or of a "
-                   "training run")
+                   "Folder with config.json, tokenizer.json and safetensors, or the folder of a training run")
       ->required();
   command->add_option("prompt", options->prompt, "The text to continue (default: standard input)");
   command->add_option("--file", options->file, "A file with the text to continue");

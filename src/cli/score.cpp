@@ -99,8 +99,7 @@ void add_score(CLI::App& app) {
       app.add_subcommand("score", "Log-probability of each token of a text, and its perplexity");
   command
       ->add_option("model", options->model,
-                   "Folder with config.json, tokenizer.json and safetensors, or of a "
-                   "training run")
+                   "Folder with config.json, tokenizer.json and safetensors, or the folder of a training run")
       ->required();
   command->add_option("--tokens", options->tokens, "Token ids, as 1,2,3");
   command->add_option("--text", options->text, "The text");

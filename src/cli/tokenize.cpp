@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/token_list.h"
+#include "infer/text_model.h"
 #include "text/tokenizer.h"
 
 namespace fathom::cli {
@@ -46,7 +47,7 @@ std::string printable(std::string_view bytes) {
 }
 
 void tokenize(const TokenizeOptions& options) {
-  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  const Tokenizer tokenizer = Tokenizer::load(follow_run(options.model));
   if (options.ids_given->count() > 0) {
     const std::string text = tokenizer.decode(parse_token_list(options.ids, "--decode"), options.no_special);
     fmt::print("{}", options.json ? printable(text) + "\n" : text);
@@ -69,7 +70,10 @@ void add_tokenize(CLI::App& app) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command =
       app.add_subcommand("tokenize", "Show the token ids of a text, or the text of token ids");
-  command->add_option("model", options->model, "Folder with tokenizer.json, or such a file")->required();
+  command
+      ->add_option("model", options->model,
+                   "Folder with tokenizer.json, or of a training run, or such a file")
+      ->required();
   options->text_given = command->add_option("--text", options->text, "The text (default: standard input)");
   options->file_given = command->add_option("--file", options->file, "A file with the text");
   options->ids_given = command->add_option("--decode", options->ids, "Ids, as 1,2,3, to turn into text");

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "infer/text_model.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
@@ -54,6 +55,8 @@ Json read_config(const Options& options) {
   if (options.config.empty() && !options.resume)
     throw UsageError("train: give the config of the model to train (or --resume to continue a run)");
   const std::string file = options.config.empty() ? options.output + "/config.json" : options.config;
+  require(!options.config.empty() || std::filesystem::exists(file),
+          "{}: no training run to resume there: give CONFIG and --data to begin one", options.output);
   Json json = read_json_file(file);
   require(json.is_object(), "{}: the config must be a JSON object", file);
   for (const std::string& assignment : options.overrides) apply_override(json, assignment);
@@ -70,7 +73,7 @@ void train(const Options& options) {
   train_options.training = training_config_from_json(json, where);
   train_options.output = options.output;
   train_options.data = data_folder(options);
-  if (!options.init.empty()) train_options.init = options.init;
+  if (!options.init.empty()) train_options.init = find_model_folder(options.init);
   train_options.resume = options.resume;
   train_options.stop_at = options.stop_at;
   const InterruptFlag interrupted;
@@ -99,16 +102,18 @@ void add_train(CLI::App& app) {
   command->add_option("--data", options->data, "Folder made by `fathom prepare`");
   command->add_option("--output,-o", options->output, "Folder of the run: checkpoints, metrics, report")
       ->required();
-  command->add_option("--init", options->init, "Model folder whose weights to begin with");
+  command->add_option("--init", options->init,
+                      "Model folder, or of a training run, whose weights to begin with");
   command->add_flag("--resume", options->resume,
-                    "Continue from the newest checkpoint; config and data default to the run's own");
+                    "Continue from the newest checkpoint; config and --data default to the run's own");
   command->add_option("--steps", options->steps, "Same as --set training.steps=N");
   command->add_option("--seed", options->seed, "Same as --set training.seed=N");
   command->add_option("--stop-at", options->stop_at,
-                      "End with a checkpoint after this step, though the schedule goes on");
+                      "Write a checkpoint after this step and end; --resume goes on from there");
   command
       ->add_option("--set", options->overrides,
-                   "Change a value of the config, as training.learning_rate=2e-3")
+                   "Change a value of the config: training.learning_rate=2e-3, or hidden_size=256; may be "
+                   "given several times")
       ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "Threads to use; 0: all of the machine")
       ->capture_default_str();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "infer/sampler.h"
+#include "io/checkpoint_folder.h"
 
 namespace fathom {
 
@@ -17,6 +18,14 @@ std::vector<std::int64_t> TextModel::end_of_text() const {
   return ids;
 }
 
+fs::path follow_run(const fs::path& named) {
+  std::error_code ignored;
+  const bool has_weights =
+      fs::exists(named / kSingleFileName, ignored) || fs::exists(named / kIndexFileName, ignored);
+  fs::path newest = named / "latest";
+  return !has_weights && fs::exists(newest / "config.json", ignored) ? newest : named;
+}
+
 fs::path find_model_folder(const fs::path& named) {
   std::error_code ignored;
   require(fs::exists(named, ignored),
@@ -25,11 +34,12 @@ fs::path find_model_folder(const fs::path& named) {
           named.string());
   require(fs::is_directory(named, ignored), "{}: not a folder; give the folder that holds the model",
           named.string());
-  if (fs::exists(named / "config.json", ignored)) return named;
-  fs::path newest = named / "latest";
-  if (fs::exists(newest / "config.json", ignored)) return newest;
-  fail("{}: holds no config.json, and no checkpoint of a training run; give the folder that holds the model",
-       named.string());
+  fs::path folder = follow_run(named);
+  require(
+      fs::exists(folder / "config.json", ignored),
+      "{}: holds no config.json, and no checkpoint of a training run; give the folder that holds the model",
+      named.string());
+  return folder;
 }
 
 TextModel load_text_model(const fs::path& named) {

@@ -21,6 +21,10 @@ struct TextModel {
   [[nodiscard]] std::vector<std::int64_t> end_of_text() const;
 };
 
+/// `named`, or its newest checkpoint where it is the folder of a training run: one with `latest` in it and no
+/// weights beside that (a run has a config.json of its own).
+std::filesystem::path follow_run(const std::filesystem::path& named);
+
 /// The folder with config.json and weights that `named` means: itself, or, for the folder of a training run,
 /// its newest checkpoint. Throws `Error` when it is neither.
 std::filesystem::path find_model_folder(const std::filesystem::path& named);

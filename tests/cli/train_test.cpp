@@ -59,6 +59,15 @@ TEST_F(TrainCommandTest, FromTextToAModelThatRuns) {
   EXPECT_THAT(trained.err, HasSubstr("bits per byte"));
   const ProgramResult answer = run_fathom({"run", run_ + "/latest", "the cat", "-n", "3"});
   EXPECT_EQ(answer.status, 0) << answer.err;
+  // The run's own folder means its newest checkpoint, though it has a config.json of its own.
+  EXPECT_EQ(run_fathom({"run", run_, "the cat", "-n", "3", "--seed", "1"}).out,
+            run_fathom({"run", run_ + "/latest", "the cat", "-n", "3", "--seed", "1"}).out);
+  EXPECT_EQ(run_fathom({"score", run_, "--text", "the cat"}).status, 0);
+  EXPECT_EQ(run_fathom({"tokenize", run_, "--text", "the cat"}).status, 0);
+  EXPECT_EQ(run_fathom({"prepare", text_, "--output", data_ + "2", "--tokenizer", run_}).status, 0);
+  EXPECT_THAT(run_fathom({"inspect", run_}).out, HasSubstr("lm_head.weight"));
+  const std::string next = folder_.path() / "next";
+  EXPECT_EQ(run_fathom({"train", config_, "--data", data_, "--output", next, "--init", run_}).status, 0);
   const Json used = Json::parse(std::ifstream(run_ + "/config.json"));
   EXPECT_EQ(used.at("training").at("learning_rate"), 0.01);
 }
@@ -96,9 +105,12 @@ TEST_F(TrainCommandTest, WrongUsageExitsWithTwo) {
   EXPECT_CLEAN_FAILURE(run_fathom({"train", "--output", run_}), 2, "give the config");
   EXPECT_CLEAN_FAILURE(run_fathom({"train", config_, "--output", run_}), 2, "--data");
   EXPECT_CLEAN_FAILURE(train({"--set", "training.steps"}), 2, "KEY=VALUE");
+  EXPECT_EQ(run_fathom({"prepare", text_, "--output", data_, "--held-out-by", "size"}).status, 2);
+  EXPECT_THAT(run_fathom({"trainn"}).err, HasSubstr("did you mean train?"));
 }
 
 TEST_F(TrainCommandTest, BadInputExitsWithOne) {
+  EXPECT_CLEAN_FAILURE(run_fathom({"train", "--resume", "--output", run_}), 1, "no training run to resume");
   EXPECT_CLEAN_FAILURE(train(), 1, "no manifest.json there");
   ASSERT_EQ(prepare().status, 0);
   EXPECT_CLEAN_FAILURE(prepare(), 1, "already holds prepared data");
