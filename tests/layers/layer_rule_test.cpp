@@ -10,6 +10,8 @@
 #include <set>
 #include <string>
 
+#include "support/shared_data.h"
+
 namespace {
 
 using Layers = std::map<std::string, int>;  // name -> row in the list
@@ -23,7 +25,7 @@ bool may_include(const std::string& from, const std::string& to) {
 }
 
 TEST(LayerRuleTest, EveryFolderIsALayer) {
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(FATHOM_SOURCE_DIR) + "/src"))
+  for (const auto& entry : std::filesystem::directory_iterator(fathom::test::source_folder() / "src"))
     EXPECT_TRUE(kRow.contains(entry.path().filename())) << entry.path() << " is not in the list of layers";
 }
 
@@ -31,9 +33,9 @@ TEST(LayerRuleTest, IncludesPointUpTheList) {
   const std::regex include("^\\s*#\\s*include\\s*\"([a-z_]+)/[^\"]+\"");
   int checked = 0;
   for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(std::string(FATHOM_SOURCE_DIR) + "/src")) {
+       std::filesystem::recursive_directory_iterator(fathom::test::source_folder() / "src")) {
     if (!entry.is_regular_file()) continue;
-    const auto relative = std::filesystem::relative(entry.path(), std::string(FATHOM_SOURCE_DIR) + "/src");
+    const auto relative = std::filesystem::relative(entry.path(), fathom::test::source_folder() / "src");
     const std::string layer = relative.begin()->string();
     std::ifstream file(entry.path());
     int number = 0;

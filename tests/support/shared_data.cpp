@@ -7,17 +7,20 @@
 
 namespace fathom::test {
 
+std::filesystem::path source_folder() {
+  return FATHOM_SOURCE_DIR;
+}
+
 std::optional<std::filesystem::path> shared_data_folder() {
   const char* named = std::getenv("FATHOM_SHARED_DATA");
-  const std::filesystem::path folder = named != nullptr
-                                           ? std::filesystem::path(named)
-                                           : std::filesystem::path(FATHOM_SOURCE_DIR) / "../shared/data";
+  const std::filesystem::path folder =
+      named != nullptr ? std::filesystem::path(named) : source_folder() / "../shared/data";
   if (!std::filesystem::is_directory(folder)) return std::nullopt;
   return folder;
 }
 
 std::filesystem::path golden(const std::filesystem::path& relative) {
-  return std::filesystem::path(FATHOM_SOURCE_DIR) / "tests" / relative;
+  return source_folder() / "tests" / relative;
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -9,6 +9,9 @@ namespace fathom::test {
 /// or what FATHOM_SHARED_DATA names. Absent on most machines.
 std::optional<std::filesystem::path> shared_data_folder();
 
+/// The root of the checkout that the tests were built from.
+std::filesystem::path source_folder();
+
 /// A file of tests/<layer>/goldens.
 std::filesystem::path golden(const std::filesystem::path& relative);
 
