@@ -21,5 +21,7 @@ if(FATHOM_LLD)
 endif()
 find_program(FATHOM_CCACHE ccache)
 if(FATHOM_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${FATHOM_CCACHE})
+  # What ccache must overlook to cache a unit that uses a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${FATHOM_CCACHE})
+  add_compile_options(-fpch-preprocess)
 endif()

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 #include <system_error>
 
@@ -32,6 +31,14 @@ void remove_file(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove(path, error);
   require(!error, "{}: cannot remove what the new checkpoint supersedes: {}", path.string(), error.message());
+}
+
+/// Whether a file is named as a shard is: a digit stands wherever the pattern has a 0.
+bool is_shard_name(std::string_view name) {
+  constexpr std::string_view kPattern = "model-00000-of-00000.safetensors";
+  return std::ranges::equal(name, kPattern, [](char given, char expected) {
+    return expected == '0' ? given >= '0' && given <= '9' : given == expected;
+  });
 }
 
 }  // namespace
@@ -132,14 +139,13 @@ void CheckpointWriter::commit() {
 }
 
 void CheckpointWriter::remove_superseded() const {
-  const std::regex shard_name("model-[0-9]{5}-of-[0-9]{5}\\.safetensors");
   std::set<std::string> ours;
   for (const Shard& shard : shards_) ours.insert(shard.file_name);
   remove_file(folder_ / (shards_.size() == 1 ? kIndexFileName : kSingleFileName));
   std::vector<std::filesystem::path> superseded;
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
-    if (!ours.contains(name) && std::regex_match(name, shard_name)) superseded.push_back(entry.path());
+    if (!ours.contains(name) && is_shard_name(name)) superseded.push_back(entry.path());
   }
   for (const std::filesystem::path& path : superseded) remove_file(path);
 }

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <regex>
 #include <set>
 #include <string>
 
@@ -24,13 +23,20 @@ bool may_include(const std::string& from, const std::string& to) {
   return from == to || kRow.at(to) < kRow.at(from);
 }
 
+/// The folder that a line includes from: "io" for `#include "io/safetensors.h"`; empty for any other line.
+std::string included_layer(const std::string& line) {
+  static const std::string kStart = "#include \"";
+  if (!line.starts_with(kStart)) return {};
+  const std::size_t slash = line.find('/', kStart.size());
+  return slash == std::string::npos ? std::string() : line.substr(kStart.size(), slash - kStart.size());
+}
+
 TEST(LayerRuleTest, EveryFolderIsALayer) {
   for (const auto& entry : std::filesystem::directory_iterator(fathom::test::source_folder() / "src"))
     EXPECT_TRUE(kRow.contains(entry.path().filename())) << entry.path() << " is not in the list of layers";
 }
 
 TEST(LayerRuleTest, IncludesPointUpTheList) {
-  const std::regex include("^\\s*#\\s*include\\s*\"([a-z_]+)/[^\"]+\"");
   int checked = 0;
   for (const auto& entry :
        std::filesystem::recursive_directory_iterator(fathom::test::source_folder() / "src")) {
@@ -41,9 +47,8 @@ TEST(LayerRuleTest, IncludesPointUpTheList) {
     int number = 0;
     for (std::string line; std::getline(file, line);) {
       ++number;
-      std::smatch match;
-      if (!std::regex_search(line, match, include)) continue;
-      const std::string target = match[1];
+      const std::string target = included_layer(line);
+      if (target.empty()) continue;
       ASSERT_TRUE(kRow.contains(target))
           << relative << ":" << number << " includes an unknown layer: " << line;
       EXPECT_TRUE(may_include(layer, target))
