@@ -1,0 +1,116 @@
+// Training speed: whole steps (forward, backward, clipping, AdamW) in tokens a second, the share of the
+// machine's GEMM speed that they reach, and the ratio to PyTorch running transformers' DeepseekV3 on the same
+// config in the same run.
+//
+// usage: train_bench [CONFIG.json] [THREADS]
+// The config is by default bench/train_bench_config.json: 40 million parameters, 64 fine-grained experts.
+// FATHOM_PEER_PYTHON names a Python that has torch and transformers; without it only our own figures are
+// printed.
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "machine_limits.h"
+#include "model/transformer.h"
+#include "train/optimizer.h"
+
+namespace {
+
+using namespace fathom;
+
+constexpr std::int64_t kSequences = 4;
+constexpr std::int64_t kLength = 512;
+constexpr int kSteps = 5;
+
+Batch random_batch(const ModelConfig& config) {
+  Batch batch;
+  Rng random(1);
+  const auto token = [&] {
+    return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size)));
+  };
+  for (std::int64_t i = 0; i < kSequences * kLength; ++i) {
+    batch.tokens.push_back(token());
+    batch.targets.push_back(token());
+  }
+  batch.sequences = Sequences::uniform(kSequences, kLength);
+  return batch;
+}
+
+/// 6 multiply-adds' worth of work per activated matrix parameter, and three times causal attention's forward.
+double flops_per_token(const ModelConfig& config) {
+  const auto heads = static_cast<double>(config.num_attention_heads);
+  const auto dims = static_cast<double>(config.qk_head_dim() + config.v_head_dim);
+  const double attention =
+      3.0 * 2.0 * heads * dims * (kLength / 2.0) * static_cast<double>(config.num_hidden_layers);
+  return 6.0 * static_cast<double>(count_parameters(config).activated_without_input_embedding) + attention;
+}
+
+/// Tokens a second of the quickest way in which PyTorch runs the experts; 0 where it cannot be asked.
+double peer_speed(const std::string& config, std::size_t threads) {
+  const char* python = std::getenv("FATHOM_PEER_PYTHON");
+  if (python == nullptr) return 0.0;
+  const std::string command =
+      fmt::format("'{}' '{}/bench/train_peer.py' '{}' --batch {} --length {} --threads {}", python,
+                  FATHOM_SOURCE_DIR, config, kSequences, kLength, threads);
+  std::FILE* output = popen(command.c_str(), "r");
+  if (output == nullptr) return 0.0;
+  double best = 0.0;
+  char line[4096];
+  while (std::fgets(line, sizeof line, output) != nullptr) {
+    fmt::print("  {}", line);
+    const Json result = parse_json(line, "bench/train_peer.py");
+    best = std::max(best, result.value("tokens_per_second", 0.0));
+  }
+  pclose(output);
+  return best;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string file =
+      argc > 1 ? argv[1] : std::string(FATHOM_SOURCE_DIR) + "/bench/train_bench_config.json";
+  ThreadPool pool(argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0);
+  const Context context{pool};
+  const ModelConfig config = load_model_config(file);
+  TransformerWeights weights = random_weights(config, 1, &pool);
+  const Transformer model(config, weights, kLength);
+  Optimizer optimizer(config, weights);
+  const Batch batch = random_batch(config);
+  const LossFactors factors;
+
+  std::int64_t steps = 0;
+  const auto step = [&] {
+    Transformer::Saved saved;
+    model.forward(context, batch, factors, &saved);
+    model.backward(context, batch, factors, 1.0, saved, optimizer.gradients());
+    optimizer.step(context, {.learning_rate = 1e-4}, steps++, optimizer.gradient_norm(context));
+  };
+  bench::GemmLimit gemm;
+  const std::vector<std::function<void()>> parts = {step, [&] { gemm(pool); }};
+  const std::vector<double> seconds = bench::least_seconds(parts, kSteps);
+
+  const double tokens = kSequences * kLength;
+  const double ours = tokens / seconds[0];
+  const double achieved = ours * flops_per_token(config);
+  const double peak = bench::GemmLimit::kFlops / seconds[1];
+  fmt::print("{} parameters, {} of them activated, {} x {} tokens a step, {} threads\n",
+             format_count(static_cast<std::uint64_t>(count_parameters(config).total)),
+             format_count(static_cast<std::uint64_t>(count_parameters(config).activated)), kSequences,
+             kLength, pool.threads());
+  fmt::print("fathom   {:8.0f} tokens/s  {:6.1f} GFLOP/s, {:.0f} % of GEMM's {:.1f}\n", ours, achieved / 1e9,
+             100.0 * achieved / peak, peak / 1e9);
+  const double peer = peer_speed(file, pool.threads());
+  if (peer > 0) fmt::print("pytorch  {:8.0f} tokens/s  ratio {:.2f}\n", peer, ours / peer);
+  return 0;
+}
