@@ -40,7 +40,7 @@ def read_shard(path):
 
 data = pathlib.Path(args.data)
 manifest = json.loads((data / "manifest.json").read_text())
-splits = {name: np.concatenate([read_shard(data / shard["file"]) for shard in manifest[name]["shards"]])
+splits = {name: np.concatenate([read_shard(data / shard["file"]) for shard in manifest["splits"][name]["shards"]])
           for name in ("train", "held_out")}
 
 values = json.loads(pathlib.Path(args.config).read_text())
@@ -114,4 +114,4 @@ with torch.no_grad():
 print(json.dumps({"peer": f"pytorch {torch.__version__}, transformers DeepseekV3, {args.experts}", "steps": steps,
                   "seconds": seconds, "tokens_per_second": steps * batch * length / seconds,
                   "held_out_nats_per_token": nats / (len(held_out) - 1),
-                  "held_out_bits_per_byte": nats / math.log(2) / manifest["held_out"]["bytes"]}))
+                  "held_out_bits_per_byte": nats / math.log(2) / manifest["splits"]["held_out"]["bytes"]}))
