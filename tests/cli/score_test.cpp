@@ -18,7 +18,7 @@ using test::ProgramResult;
 using test::run_fathom;
 using testing::HasSubstr;
 
-const std::string kModel = test::tiny_checkpoint("tiny_f32");
+const std::string kScored = test::tiny_checkpoint("tiny_f32");
 
 void expect_scores(const ProgramResult& result, const test::TinyExpectation& expected) {
   ASSERT_EQ(result.status, 0) << result.err;
@@ -50,34 +50,34 @@ TEST(ScoreCommandTest, ScoresAreThoseOfTransformersHoweverTheTextIsGiven) {
 }
 
 TEST(ScoreCommandTest, OneTokenHasALogprobOfNullAndNoPerplexity) {
-  const ProgramResult result = run_fathom({"score", kModel, "--tokens", "7", "--json"});
+  const ProgramResult result = run_fathom({"score", kScored, "--tokens", "7", "--json"});
   EXPECT_EQ(result.out, "{\"tokens\":[7],\"logprobs\":[null],\"perplexity\":null}\n") << result.err;
 }
 
 TEST(ScoreCommandTest, TableShowsTextAndPerplexity) {
-  const ProgramResult result = run_fathom({"score", kModel, "--text", "The fox"});
+  const ProgramResult result = run_fathom({"score", kScored, "--text", "The fox"});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("perplexity"));
   EXPECT_THAT(result.out, HasSubstr("\""));
 }
 
 TEST(ScoreCommandTest, ImpossibleTextsAreRefused) {
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--text", ""}), 1, "empty");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--tokens", ""}), 1, "no tokens");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--tokens", "1,340,2"}), 1, "token id 340");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--tokens", "-5,3"}), 1, "token id -5");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--text", std::string(4000, 'x')}), 1,
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--text", ""}), 1, "empty");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--tokens", ""}), 1, "no tokens");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--tokens", "1,340,2"}), 1, "token id 340");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--tokens", "-5,3"}), 1, "token id -5");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--text", std::string(4000, 'x')}), 1,
                        "context holds 128");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--file", "/nonexistent/text"}), 1, "/nonexistent/text");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--text", "The", "--json"}, {}, "/dev/full"), 1,
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--file", "/nonexistent/text"}), 1, "/nonexistent/text");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--text", "The", "--json"}, {}, "/dev/full"), 1,
                        "cannot write the scores");
 }
 
 TEST(ScoreCommandTest, WrongUseEndsWithStatusTwo) {
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel}), 2, "--tokens");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--text", "a", "--tokens", "1"}), 2, "one of");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--tokens", "1,x"}), 2, "--tokens");
-  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--tokens", "99999999999"}), 2, "--tokens");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored}), 2, "--tokens");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--text", "a", "--tokens", "1"}), 2, "one of");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--tokens", "1,x"}), 2, "--tokens");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--tokens", "99999999999"}), 2, "--tokens");
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string error_of(const std::string& section) {
+std::string section_error(const std::string& section) {
   try {
     training_config_from_json(Json{{"training", Json::parse(section)}}, "c.json");
   } catch (const Error& error) {
@@ -49,29 +49,30 @@ TEST(TrainingConfigTest, WrittenConfigReadsBackTheSame) {
 }
 
 TEST(TrainingConfigTest, UnknownKeyNamesTheNearestKnownOne) {
-  EXPECT_EQ(error_of(R"({"lerning_rate": 1})"),
+  EXPECT_EQ(section_error(R"({"lerning_rate": 1})"),
             "c.json: unknown key training.lerning_rate: did you mean training.learning_rate?");
-  EXPECT_THAT(error_of(R"({"momentum": 1})"),
+  EXPECT_THAT(section_error(R"({"momentum": 1})"),
               HasSubstr("unknown key training.momentum: `fathom train --help`"));
 }
 
 TEST(TrainingConfigTest, WrongValuesAreNamed) {
-  EXPECT_THAT(error_of(R"({"steps": "ten"})"),
+  EXPECT_THAT(section_error(R"({"steps": "ten"})"),
               HasSubstr("training.steps must be a whole number, not \"ten\""));
-  EXPECT_THAT(error_of(R"({"steps": 1.5})"), HasSubstr("training.steps must be a whole number"));
-  EXPECT_THAT(error_of(R"({"steps": 18446744073709551615})"),
+  EXPECT_THAT(section_error(R"({"steps": 1.5})"), HasSubstr("training.steps must be a whole number"));
+  EXPECT_THAT(section_error(R"({"steps": 18446744073709551615})"),
               HasSubstr("training.steps must be a whole number"));
-  EXPECT_THAT(error_of(R"({"steps": 0})"), HasSubstr("training.steps is 0, it must be from 1"));
-  EXPECT_THAT(error_of(R"({"beta2": 1})"), HasSubstr("training.beta2 is 1"));
-  EXPECT_THAT(error_of(R"({"learning_rate": -1})"), HasSubstr("training.learning_rate is -1"));
-  EXPECT_THAT(error_of(R"({"learning_rate": true})"), HasSubstr("training.learning_rate must be a number"));
-  EXPECT_THAT(error_of(R"({"checkpoint_dtype": "f64"})"), HasSubstr("\"f32\" or \"bf16\""));
-  EXPECT_THAT(error_of(R"([1])"), HasSubstr("\"training\" must be an object"));
+  EXPECT_THAT(section_error(R"({"steps": 0})"), HasSubstr("training.steps is 0, it must be from 1"));
+  EXPECT_THAT(section_error(R"({"beta2": 1})"), HasSubstr("training.beta2 is 1"));
+  EXPECT_THAT(section_error(R"({"learning_rate": -1})"), HasSubstr("training.learning_rate is -1"));
+  EXPECT_THAT(section_error(R"({"learning_rate": true})"),
+              HasSubstr("training.learning_rate must be a number"));
+  EXPECT_THAT(section_error(R"({"checkpoint_dtype": "f64"})"), HasSubstr("\"f32\" or \"bf16\""));
+  EXPECT_THAT(section_error(R"([1])"), HasSubstr("\"training\" must be an object"));
 }
 
 TEST(TrainingConfigTest, ValuesAtOddsAreNamed) {
-  EXPECT_THAT(error_of(R"({"batch_size": 8, "micro_batch_size": 3})"), HasSubstr("must be a multiple"));
-  EXPECT_THAT(error_of(R"({"steps": 10, "warmup_steps": 6, "decay_steps": 5})"),
+  EXPECT_THAT(section_error(R"({"batch_size": 8, "micro_batch_size": 3})"), HasSubstr("must be a multiple"));
+  EXPECT_THAT(section_error(R"({"steps": 10, "warmup_steps": 6, "decay_steps": 5})"),
               HasSubstr("together exceed training.steps (10)"));
 }
 
