@@ -4,33 +4,20 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <atomic>
+#include <array>
 #include <cstdlib>
 #include <functional>
 #include <vector>
 
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
-#include "kernels/gemm.h"
+#include "machine_limits.h"
 #include "model/moe.h"
 
 namespace fathom {
 namespace {
 
-/// Least wall time of each part, in seconds. They take turns, so that a busy minute meets all of them.
-std::vector<double> least_seconds(const std::vector<std::function<void()>>& parts) {
-  constexpr int kRounds = 7;
-  std::vector<double> least(parts.size(), 1e9);
-  for (int round = 0; round < kRounds; ++round)
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const double start = monotonic_seconds();
-      parts[i]();
-      least[i] = std::min(least[i], monotonic_seconds() - start);
-    }
-  return least;
-}
+constexpr int kRounds = 7;
 
 Tensor random_tensor(const Shape& shape, std::uint64_t stream, double scale) {
   Tensor tensor = Tensor::empty(shape);
@@ -86,47 +73,6 @@ ModelConfig layer_config(std::int64_t hidden, std::int64_t experts, std::int64_t
   return config;
 }
 
-/// A product large enough to run at the machine's speed.
-class PeakGemm {
- public:
-  static constexpr double kFlops = 2.0 * 1536 * 1536 * 1536;
-  explicit PeakGemm(ThreadPool& pool) : pool_(pool) {}
-  void operator()() {
-    kernels::gemm(pool_, kSize, kSize, kSize, 1.0F, {a_.f32(), kSize}, {b_.f32(), kSize}, 0.0F, c_.f32(),
-                  kSize);
-  }
-
- private:
-  static constexpr std::int64_t kSize = 1536;
-  ThreadPool& pool_;
-  Tensor a_ = random_tensor({kSize, kSize}, 1, 1.0);
-  Tensor b_ = random_tensor({kSize, kSize}, 2, 1.0);
-  Tensor c_ = Tensor::empty({kSize, kSize});
-};
-
-/// Reads memory well beyond the caches, all threads at once.
-class ReadMemory {
- public:
-  static constexpr double kBytes = 256.0 * (1U << 20U);
-  explicit ReadMemory(ThreadPool& pool) : pool_(pool) {}
-  void operator()() {
-    pool_.parallel_for(kBlocks, [&](std::size_t block) {
-      const std::uint64_t* word = words_.data() + block * kWordsPerBlock;
-      std::uint64_t sums[8] = {};
-      for (std::size_t i = 0; i < kWordsPerBlock; i += 8)
-        for (std::size_t j = 0; j < 8; ++j) sums[j] += word[i + j];
-      for (const std::uint64_t sum : sums) total_ += sum;
-    });
-  }
-
- private:
-  static constexpr std::size_t kBlocks = 256;
-  static constexpr std::size_t kWordsPerBlock = (std::size_t{1} << 20U) / sizeof(std::uint64_t);
-  ThreadPool& pool_;
-  std::vector<std::uint64_t> words_ = std::vector<std::uint64_t>(kBlocks * kWordsPerBlock, 1);
-  std::atomic<std::uint64_t> total_{0};
-};
-
 void bench_training(ThreadPool& pool) {
   const std::int64_t tokens = 2048;
   const ModelConfig config = layer_config(384, 32, 4, 256);
@@ -140,14 +86,15 @@ void bench_training(ThreadPool& pool) {
   Moe::Saved saved;
   Moe::Deltas deltas;
 
-  PeakGemm gemm(pool);
-  const std::vector<double> seconds = least_seconds({
-      [&] { gemm(); },
+  bench::GemmLimit gemm;
+  const std::array<std::function<void()>, 4> parts = {
+      [&] { gemm(pool); },
       [&] { moe.forward(context, x, sequences, &saved); },
       [&] { moe.backward_input(context, dy, sequences, 1e-4, saved, deltas); },
       [&] { moe.backward_weight(context, saved, deltas, grads); },
-  });
-  const double peak = PeakGemm::kFlops / seconds[0];
+  };
+  const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
+  const double peak = bench::GemmLimit::kFlops / seconds[0];
   const double one_pass = 2.0 * static_cast<double>(tokens * config.hidden_size) *
                           static_cast<double>(3 * config.moe_intermediate_size *
                                                   (config.num_experts_per_tok + config.n_shared_experts) +
@@ -171,15 +118,16 @@ void bench_decode(ThreadPool& pool) {
   const Moe moe(config, weights);
   const std::int64_t steps = 32;
   const Tensor x = random_tensor({steps, config.hidden_size}, 5, 1.0);
-  ReadMemory read(pool);
-  const std::vector<double> least = least_seconds({
-      [&] { read(); },
+  bench::MemoryReadLimit read;
+  const std::array<std::function<void()>, 2> parts = {
+      [&] { read(pool); },
       [&] {
         for (std::int64_t t = 0; t < steps; ++t)
           moe.forward(Context{pool}, x.rows(t, t + 1), Sequences::uniform(1, 1), nullptr);
       },
-  });
-  const double bandwidth = ReadMemory::kBytes / least[0];
+  };
+  const std::vector<double> least = bench::least_seconds(parts, kRounds);
+  const double bandwidth = bench::MemoryReadLimit::kBytes / least[0];
   const double seconds = least[1];
   const double bytes = 4.0 * static_cast<double>(steps * config.hidden_size) *
                        static_cast<double>(3 * config.moe_intermediate_size *
