@@ -16,6 +16,11 @@ namespace fathom {
 inline constexpr std::string_view kSingleFileName = "model.safetensors";
 inline constexpr std::string_view kIndexFileName = "model.safetensors.index.json";
 
+/// The tensor that holds the block scales of an FP8 matrix.
+inline std::string scale_name(std::string_view weight) {
+  return std::string(weight) + "_scale_inv";
+}
+
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards that
 /// `model.safetensors.index.json` names. As with `transformers`, the single file wins where both exist.
 /// Shards are mapped, never read whole.

@@ -13,12 +13,6 @@
 namespace fathom {
 namespace {
 
-constexpr std::string_view kScaleSuffix = "_scale_inv";
-
-std::string scale_name(std::string_view weight) {
-  return std::string(weight) + std::string(kScaleSuffix);
-}
-
 std::uint64_t stored_bytes(const StoredTensor& tensor) {
   std::uint64_t bytes = 0;
   require(!__builtin_mul_overflow(element_count(tensor.shape), dtype_size(tensor.dtype), &bytes) &&

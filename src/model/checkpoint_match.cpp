@@ -50,7 +50,7 @@ CheckpointMatch match_checkpoint(const ModelConfig& config, const CheckpointFold
     const TensorEntry& entry = checkpoint.entry(spec.name);
     if (entry.shape != spec.shape) match.wrong_shape.push_back({spec, entry.shape});
     if (entry.dtype != dtype_name(DType::f8_e4m3)) continue;
-    const std::string scale = spec.name + std::string(kScaleSuffix);
+    const std::string scale = scale_name(spec.name);
     needed.insert(scale);
     if (!checkpoint.contains(scale)) match.missing.push_back(scale + ", which an FP8 weight needs");
   }

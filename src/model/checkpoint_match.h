@@ -9,9 +9,6 @@
 
 namespace fathom {
 
-/// The block scales of an FP8 matrix are the tensor of its name and this.
-inline constexpr std::string_view kScaleSuffix = "_scale_inv";
-
 /// How a checkpoint differs from what a config needs.
 struct CheckpointMatch {
   struct WrongShape {

@@ -48,7 +48,7 @@ class Loader {
   /// The block scales of an FP8 tensor; undefined for others.
   [[nodiscard]] Tensor scale(const ParameterSpec& spec, const Tensor& tensor) const {
     if (tensor.dtype() != DType::f8_e4m3) return {};
-    const std::string name = spec.name + std::string(kScaleSuffix);
+    const std::string name = scale_name(spec.name);
     Tensor scale = checkpoint_.get(name, block_scale_shape(spec.shape), "a scale for each 128 × 128 block");
     require(scale.dtype() == DType::f32, "{}: tensor {} is {}, expected F32",
             checkpoint_.file_of(name).path().string(), name, dtype_name(scale.dtype()));
@@ -133,7 +133,7 @@ std::optional<std::string> find_non_finite(const ModelConfig& config, const Tran
   visit_parameters(config, views, [&](const ParameterSpec& spec, Tensor& value, Tensor* scale) {
     if (!found) found = non_finite_value(spec.name, value);
     if (!found && scale != nullptr && scale->defined())
-      found = non_finite_value(spec.name + std::string(kScaleSuffix), *scale);
+      found = non_finite_value(scale_name(spec.name), *scale);
   });
   return found;
 }
