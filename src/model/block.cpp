@@ -32,7 +32,7 @@ Block::Block(const ModelConfig& config, std::int64_t layer, const BlockWeights& 
 
 Tensor Block::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
                       std::vector<std::int64_t>* load) const {
-  const Tensor normed = norm_forward(context, config_, weights_.input_layernorm, x);
+  const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, x);
   const Tensor attention = mla_.forward(context, normed, sequences, saved != nullptr ? &saved->mla : nullptr);
   Tensor middle = sum(context, x, attention);
   if (saved != nullptr) {
@@ -43,14 +43,15 @@ Tensor Block::forward(const Context& context, const Tensor& x, const Sequences& 
 }
 
 Tensor Block::forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const {
-  const Tensor normed = norm_forward(context, config_, weights_.input_layernorm, x);
+  const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, x);
   const Tensor middle = sum(context, x, mla_.forward_cached(context, normed, cache));
   return feed_forward(context, middle, Sequences::uniform(1, x.dim(0)), nullptr, nullptr);
 }
 
 Tensor Block::feed_forward(const Context& context, const Tensor& middle, const Sequences& sequences,
                            Saved* saved, std::vector<std::int64_t>* load) const {
-  const Tensor normed = norm_forward(context, config_, weights_.post_attention_layernorm, middle);
+  const Tensor normed =
+      norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle);
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_))
     return sum(context, middle,
                moe->forward(context, normed, sequences, saved != nullptr ? &saved->moe : nullptr, load));
@@ -65,19 +66,21 @@ Tensor Block::backward_input(const Context& context, const Tensor& dy, const Seq
                          ? moe->backward_input(context, dy, sequences, balance_alpha, saved.moe, deltas.moe)
                          : std::get<Mlp>(feed_forward_).backward_input(context, dy, saved.mlp, deltas.mlp);
   Tensor dmiddle = dy.clone();
-  norm_backward_input(context, config_, weights_.post_attention_layernorm, saved.middle, deltas.post_norm,
-                      dmiddle);
+  norm_backward_input(context, config_.rms_norm_eps, weights_.post_attention_layernorm, saved.middle,
+                      deltas.post_norm, dmiddle);
   deltas.input_norm = mla_.backward_input(context, dmiddle, sequences, saved.mla, deltas.mla);
   Tensor dx = dmiddle.clone();
-  norm_backward_input(context, config_, weights_.input_layernorm, saved.x, deltas.input_norm, dx);
+  norm_backward_input(context, config_.rms_norm_eps, weights_.input_layernorm, saved.x, deltas.input_norm,
+                      dx);
   return dx;
 }
 
 void Block::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                             BlockWeights& grads) const {
-  norm_backward_weight(context, config_, saved.x, deltas.input_norm, grads.input_layernorm);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.x, deltas.input_norm, grads.input_layernorm);
   mla_.backward_weight(context, saved.mla, deltas.mla, grads.self_attn);
-  norm_backward_weight(context, config_, saved.middle, deltas.post_norm, grads.post_attention_layernorm);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.middle, deltas.post_norm,
+                       grads.post_attention_layernorm);
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_)) {
     moe->backward_weight(context, saved.moe, deltas.moe, grads.moe);
   } else {

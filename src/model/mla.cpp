@@ -8,6 +8,7 @@
 #include "kernels/attention.h"
 #include "kernels/norm.h"
 #include "model/linear.h"
+#include "model/norm.h"
 
 namespace fathom {
 namespace {
@@ -49,15 +50,6 @@ HeadRows<float> head_rows(Tensor& x, std::int64_t heads, std::int64_t begin = 0)
   return {x.f32() + begin, token, token / heads};
 }
 
-Tensor norm_forward(const Context& context, const Tensor& x, const Tensor& weight) {
-  const std::int64_t tokens = x.dim(0);
-  const std::int64_t dim = weight.size();
-  Tensor y = Tensor::empty({tokens, dim});
-  kernels::rmsnorm_forward(context.pool, x.f32(), x.dim(1), weight.f32(), kLatentNormEps, tokens, dim,
-                           y.f32(), dim);
-  return y;
-}
-
 kernels::AttentionShape attention_shape(const ModelConfig& config) {
   return {config.num_attention_heads, config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim,
           static_cast<float>(config.softmax_scale())};
@@ -91,7 +83,7 @@ Tensor Mla::queries(const Context& context, const Tensor& x, const std::vector<s
     q = linear_forward(context, weights_.q_proj, x);
   } else {
     const Tensor latent = linear_forward(context, weights_.q_a_proj, x);
-    const Tensor normed = norm_forward(context, latent, weights_.q_a_layernorm);
+    const Tensor normed = norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, latent);
     q = linear_forward(context, weights_.q_b_proj, normed);
     if (saved != nullptr) {
       saved->q_latent = latent;
@@ -122,7 +114,7 @@ Tensor Mla::forward(const Context& context, const Tensor& x, const Sequences& se
 
   const Tensor q = queries(context, x, positions, saved);
   const Tensor kv_a = latents(context, x, positions);
-  const Tensor kv_latent_norm = norm_forward(context, kv_a, weights_.kv_a_layernorm);
+  const Tensor kv_latent_norm = norm_forward(context, kLatentNormEps, weights_.kv_a_layernorm, kv_a);
   const Tensor kv = linear_forward(context, weights_.kv_b_proj, kv_latent_norm)
                         .reshape({tokens, heads, config_.qk_nope_head_dim + config_.v_head_dim});
   Tensor attention = Tensor::empty({tokens, heads, config_.v_head_dim});
@@ -191,21 +183,16 @@ Tensor Mla::backward_input(const Context& context, const Tensor& dy, const Seque
 
 void Mla::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                           MlaWeights& grads) const {
-  const std::int64_t tokens = saved.x.dim(0);
   linear_backward_weight(context, deltas.o, saved.attention, grads.o_proj);
   linear_backward_weight(context, deltas.kv_b, saved.kv_latent_norm, grads.kv_b_proj);
-  kernels::rmsnorm_backward_weight(context.pool, deltas.kv_norm.f32(), config_.kv_lora_rank, saved.kv_a.f32(),
-                                   saved.kv_a.dim(1), kLatentNormEps, tokens, config_.kv_lora_rank,
-                                   grads.kv_a_layernorm.f32());
+  norm_backward_weight(context, kLatentNormEps, saved.kv_a, deltas.kv_norm, grads.kv_a_layernorm);
   linear_backward_weight(context, deltas.kv_a, saved.x, grads.kv_a_proj_with_mqa);
   if (config_.q_lora_rank == 0) {
     linear_backward_weight(context, deltas.q, saved.x, grads.q_proj);
     return;
   }
-  const std::int64_t rank = config_.q_lora_rank;
   linear_backward_weight(context, deltas.q, saved.q_latent_norm, grads.q_b_proj);
-  kernels::rmsnorm_backward_weight(context.pool, deltas.q_norm.f32(), rank, saved.q_latent.f32(), rank,
-                                   kLatentNormEps, tokens, rank, grads.q_a_layernorm.f32());
+  norm_backward_weight(context, kLatentNormEps, saved.q_latent, deltas.q_norm, grads.q_a_layernorm);
   linear_backward_weight(context, deltas.q_a, saved.x, grads.q_a_proj);
 }
 

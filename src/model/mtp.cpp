@@ -54,8 +54,8 @@ MtpModule::MtpModule(const ModelConfig& config, std::int64_t depth, const MtpWei
 
 Tensor MtpModule::forward(const Context& context, const Tensor& embedding, const Tensor& state,
                           const Sequences& sequences, Saved* saved, std::vector<std::int64_t>* load) const {
-  const Tensor joined = join_columns(norm_forward(context, config_, weights_.enorm, embedding),
-                                     norm_forward(context, config_, weights_.hnorm, state));
+  const Tensor joined = join_columns(norm_forward(context, config_.rms_norm_eps, weights_.enorm, embedding),
+                                     norm_forward(context, config_.rms_norm_eps, weights_.hnorm, state));
   const Tensor projected = linear_forward(context, weights_.eh_proj, joined);
   const Tensor output =
       block_.forward(context, projected, sequences, saved != nullptr ? &saved->block : nullptr, load);
@@ -65,7 +65,7 @@ Tensor MtpModule::forward(const Context& context, const Tensor& embedding, const
     saved->joined = joined;
     saved->output = output;
   }
-  return norm_forward(context, config_, weights_.shared_head_norm, output);
+  return norm_forward(context, config_.rms_norm_eps, weights_.shared_head_norm, output);
 }
 
 MtpModule::InputGradients MtpModule::backward_input(const Context& context, const Tensor& dy,
@@ -74,26 +74,28 @@ MtpModule::InputGradients MtpModule::backward_input(const Context& context, cons
   const std::int64_t hidden = config_.hidden_size;
   deltas.output_norm = dy;
   Tensor doutput = Tensor::zeros(dy.shape());
-  norm_backward_input(context, config_, weights_.shared_head_norm, saved.output, dy, doutput);
+  norm_backward_input(context, config_.rms_norm_eps, weights_.shared_head_norm, saved.output, dy, doutput);
   deltas.projected =
       block_.backward_input(context, doutput, sequences, balance_alpha, saved.block, deltas.block);
   const Tensor djoined = linear_backward_input(context, weights_.eh_proj, deltas.projected);
   deltas.embedding_norm = take_columns(djoined, 0, hidden);
   deltas.state_norm = take_columns(djoined, hidden, hidden);
   InputGradients gradients{Tensor::zeros(dy.shape()), Tensor::zeros(dy.shape())};
-  norm_backward_input(context, config_, weights_.enorm, saved.embedding, deltas.embedding_norm,
+  norm_backward_input(context, config_.rms_norm_eps, weights_.enorm, saved.embedding, deltas.embedding_norm,
                       gradients.embedding);
-  norm_backward_input(context, config_, weights_.hnorm, saved.state, deltas.state_norm, gradients.state);
+  norm_backward_input(context, config_.rms_norm_eps, weights_.hnorm, saved.state, deltas.state_norm,
+                      gradients.state);
   return gradients;
 }
 
 void MtpModule::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                                 MtpWeights& grads) const {
-  norm_backward_weight(context, config_, saved.embedding, deltas.embedding_norm, grads.enorm);
-  norm_backward_weight(context, config_, saved.state, deltas.state_norm, grads.hnorm);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.embedding, deltas.embedding_norm, grads.enorm);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.state, deltas.state_norm, grads.hnorm);
   linear_backward_weight(context, deltas.projected, saved.joined, grads.eh_proj);
   block_.backward_weight(context, saved.block, deltas.block, grads.block);
-  norm_backward_weight(context, config_, saved.output, deltas.output_norm, grads.shared_head_norm);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.output, deltas.output_norm,
+                       grads.shared_head_norm);
 }
 
 std::vector<std::int32_t> ids_ahead(std::span<const std::int32_t> ids, const Sequences& sequences,

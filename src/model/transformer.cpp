@@ -94,7 +94,7 @@ Losses Transformer::forward(const Context& context, const Batch& batch, const Lo
 
   HeadGradients gradients;
   HeadGradients* wanted = saved != nullptr ? &gradients : nullptr;
-  Tensor state = norm_forward(context, config_, weights_.norm, x);
+  Tensor state = norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
   losses.main = head_loss(context, weights_.lm_head, state, batch.targets, 1.0, wanted, &losses.targets);
   if (saved != nullptr) saved->dnormed = gradients.dnormed;
 
@@ -133,28 +133,27 @@ void Transformer::backward(const Context& context, const Batch& batch, const Los
 
   // From the last module down: each gives a gradient to the state of the depth before it.
   Tensor dstate;  // at the state that the depth above read
-  const auto take_dstate = [&](const Tensor& dnormed) {
-    Tensor total = Tensor::zeros(dnormed.shape());
-    add_to(context, dnormed, scale, total);
-    if (dstate.defined()) add_to(context, dstate, 1.0, total);
-    return total;
+  const auto add_dstate = [&](const Tensor& dnormed) {
+    if (!dstate.defined()) dstate = Tensor::zeros(dnormed.shape());
+    add_to(context, dnormed, scale, dstate);
+    return dstate;
   };
   for (std::size_t k = mtp_.size(); k-- > 0;) {
     Saved::Mtp& mtp = saved.mtp[k];
     MtpModule::Deltas deltas;
     const auto depth = static_cast<std::int64_t>(k);
     const MtpModule::InputGradients gradients = mtp_[k].backward_input(
-        context, take_dstate(mtp.dnormed), sequences.shortened(depth + 1), balance_alpha, mtp.module, deltas);
+        context, add_dstate(mtp.dnormed), sequences.shortened(depth + 1), balance_alpha, mtp.module, deltas);
     mtp_[k].backward_weight(context, mtp.module, deltas, grads.mtp[k]);
     add_to_embedding(context, mtp.tokens, gradients.embedding, grads.embed_tokens);
     dstate = restore_last_rows(gradients.state, sequences.shortened(depth));
     mtp = {};
   }
 
-  const Tensor dnormed = take_dstate(saved.dnormed);
+  const Tensor dnormed = add_dstate(saved.dnormed);
   Tensor dx = Tensor::zeros(saved.output.shape());
-  norm_backward_input(context, config_, weights_.norm, saved.output, dnormed, dx);
-  norm_backward_weight(context, config_, saved.output, dnormed, grads.norm);
+  norm_backward_input(context, config_.rms_norm_eps, weights_.norm, saved.output, dnormed, dx);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.output, dnormed, grads.norm);
   saved.output = Tensor();
   saved.dnormed = Tensor();
   for (std::size_t i = blocks_.size(); i-- > 0;) {
@@ -170,7 +169,7 @@ Tensor Transformer::hidden_states(const Context& context, std::span<const std::i
                                   const Sequences& sequences) const {
   Tensor x = embed(tokens);
   for (const Block& block : blocks_) x = block.forward(context, x, sequences, nullptr);
-  return norm_forward(context, config_, weights_.norm, x);
+  return norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
 }
 
 Tensor Transformer::forward_cached(const Context& context, std::span<const std::int32_t> tokens,
@@ -180,7 +179,7 @@ Tensor Transformer::forward_cached(const Context& context, std::span<const std::
           "{} tokens do not fit a cache of {} and {} positions", end, cache.capacity, max_positions());
   Tensor x = embed(tokens);
   for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].forward_cached(context, x, cache.layers[i]);
-  return norm_forward(context, config_, weights_.norm, x);
+  return norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
 }
 
 Tensor Transformer::head(const Context& context, const Tensor& hidden) const {
