@@ -2,13 +2,15 @@
 PRESET ?= release
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
+TARGET := all
 
-.PHONY: help demo test build binary deps test-asan test-tsan bench format lint clean
+.PHONY: help demo test build deps test-asan test-tsan bench format lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: binary ## train a small DeepSeek-V3-style model on English text, then let it continue a prompt
+demo: TARGET := fathom_cli
+demo: build ## train a small DeepSeek-V3-style model on English text, then let it continue a prompt
 	@tools/demo.sh $(BUILD)/fathom
 
 test: build ## build and run every test
@@ -16,11 +18,7 @@ test: build ## build and run every test
 
 build: deps ## build the library, the binary `fathom`, tests and benchmarks
 	@cmake --preset $(PRESET) --log-level=WARNING
-	@cmake --build --preset $(PRESET) -j $(JOBS)
-
-binary: deps
-	@cmake --preset $(PRESET) --log-level=WARNING
-	@cmake --build --preset $(PRESET) -j $(JOBS) --target fathom_cli
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target $(TARGET)
 
 deps: ## install the Debian packages of packages.txt that are missing
 	@tools/install_packages.sh
