@@ -4,16 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "model/balance.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
 #include "train/batch_loader.h"
@@ -22,8 +18,10 @@
 #include "train/evaluation.h"
 #include "train/optimizer.h"
 #include "train/report.h"
+#include "train/run_facts.h"
 #include "train/run_folder.h"
 #include "train/token_dataset.h"
+#include "train/training_step.h"
 
 namespace fathom {
 namespace {
@@ -44,77 +42,6 @@ TransformerWeights initial_weights(const TrainOptions& options, const ModelConfi
   return load_training_weights(*options.init, config);
 }
 
-/// Names and selection biases of the MoE layers, in the order of `Losses::expert_load`.
-struct MoeLayers {
-  std::vector<std::string> names;
-  std::vector<Tensor> biases;  // undefined where routing has none
-
-  MoeLayers(const ModelConfig& config, TransformerWeights& weights) {
-    for (std::int64_t i = 0; i < config.num_hidden_layers; ++i)
-      if (config.is_moe_layer(i))
-        add(fmt::format("layer {}", i), weights.layers[static_cast<std::size_t>(i)].moe);
-    for (std::size_t k = 0; k < weights.mtp.size(); ++k)
-      if (config.is_moe_layer(config.num_hidden_layers + static_cast<std::int64_t>(k)))
-        add(fmt::format("MTP {}", k + 1), weights.mtp[k].block.moe);
-  }
-
- private:
-  void add(std::string name, MoeWeights& moe) {
-    names.push_back(std::move(name));
-    biases.push_back(moe.e_score_correction_bias);
-  }
-};
-
-Report::Facts facts(const ModelConfig& config, const TrainingConfig& training, const DataManifest& manifest) {
-  const ParameterCounts counts = count_parameters(config);
-  const auto number = [](std::int64_t value) { return format_count(static_cast<std::uint64_t>(value)); };
-  Report::Facts list = {
-      {"Parameters", number(counts.total)},
-      {"Activated per token", number(counts.activated)},
-      {"Layers", number(config.num_hidden_layers)},
-      {"Hidden size", number(config.hidden_size)},
-      {"Experts", config.n_routed_experts == 0
-                      ? std::string("none")
-                      : fmt::format("{} routed, {} chosen, {} shared", config.n_routed_experts,
-                                    config.num_experts_per_tok, config.n_shared_experts)},
-      {"Vocabulary", number(config.vocab_size)},
-      {"Training text",
-       fmt::format("{}, {} tokens", format_bytes(static_cast<std::uint64_t>(manifest.train.bytes)),
-                   number(manifest.train.tokens))},
-      {"Held-out text",
-       fmt::format("{}, {} tokens", format_bytes(static_cast<std::uint64_t>(manifest.held_out.bytes)),
-                   number(manifest.held_out.tokens))},
-      {"Batch", fmt::format("{} sequences of {} tokens", training.batch_size, training.sequence_length)},
-      {"Seed", number(training.seed)}};
-  if (counts.mtp_module > 0) list.insert(list.begin() + 2, {"MTP module", number(counts.mtp_module)});
-  return list;
-}
-
-std::string file_of_run(const ModelConfig& config, const TrainingConfig& training) {
-  OrderedJson json = model_config_to_json(config);
-  json["training"] = training_config_to_json(training);
-  return json.dump(2) + "\n";
-}
-
-/// The folder's own name, however its path is written ("runs/a/", ".").
-std::string name_of(const std::filesystem::path& folder) {
-  const std::filesystem::path whole = std::filesystem::absolute(folder).lexically_normal();
-  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
-}
-
-/// Says which training values differ from those the run was started with.
-void warn_of_changes(const std::filesystem::path& file, const TrainingConfig& training) {
-  if (!std::filesystem::exists(file)) return;
-  const Json before = read_json_file(file);
-  if (!before.contains("training")) return;
-  const OrderedJson now = training_config_to_json(training);
-  for (const auto& [key, value] : now.items()) {
-    const Json old = before.at("training").value(key, Json());
-    if (old != Json::parse(value.dump()))
-      log_warning("training.{} was {} and is {} from here on", key, old.dump(), value.dump());
-  }
-}
-
 /// One run: what it owns, and its loop.
 class Run {
  public:
@@ -128,19 +55,18 @@ class Run {
         resumed_(find_checkpoint()),
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
                           : initial_weights(options, config_)),
-        layers_(config_, weights_),
         optimizer_(config_, weights_),
-        model_(config_, weights_, training_.sequence_length),
         train_data_(options.data, manifest_, "train", pool),
         held_out_data_(options.data, manifest_, "held_out", pool),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
+        step_(config_, training_, weights_, loader_, optimizer_),
         evaluation_(held_out_data_, Tokenizer::load(options.data), training_.sequence_length,
                     training_.micro_batch(), training_.eval_tokens),
-        report_(name_of(folder_.path()), facts(config_, training_, manifest_), layers_.names,
+        report_(run_name(folder_.path()), run_facts(config_, training_, manifest_), step_.moe_layers(),
                 training_.steps) {
     state_ = restored_state();
     saved_step_ = state_.step;
-    write_file_atomically(folder_.config_file(), file_of_run(config_, training_));
+    write_run_config(folder_.config_file(), config_, training_);
   }
 
   TrainResult run() {
@@ -209,62 +135,13 @@ class Run {
     return fresh;
   }
 
-  /// Forward and backward over the batch, one micro-batch at a time; losses are means over the whole batch.
-  Losses accumulate_gradients() {
-    const std::int64_t micro = training_.micro_batch();
-    const auto part = static_cast<double>(micro) / static_cast<double>(training_.batch_size);
-    const LossFactors factors = training_.loss_factors();
-    Losses sum;
-    for (std::int64_t done = 0; done < training_.batch_size; done += micro) {
-      const Batch batch = loader_.batch(state_.sequences + done, micro);
-      Transformer::Saved saved;
-      const Losses losses = model_.forward(context_, batch, factors, &saved);
-      sum.main += part * losses.main;
-      sum.mtp.resize(losses.mtp.size());
-      for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.mtp[k] += part * losses.mtp[k];
-      sum.balance += part * losses.balance;
-      sum.targets += losses.targets;
-      add_load(sum.expert_load, losses.expert_load);
-      if (!std::isfinite(losses.total(factors))) return sum;
-      model_.backward(context_, batch, factors, part, saved, optimizer_.gradients());
-    }
-    return sum;
-  }
-
   StepMetrics one_step() {
     const double begin = monotonic_seconds();
-    const Losses losses = accumulate_gradients();
-    require_finite("loss", losses.total(training_.loss_factors()));
-    const double norm = optimizer_.gradient_norm(context_);
-    require_finite("gradient", norm);
-
-    StepMetrics metrics;
-    metrics.learning_rate = training_.schedule().at(state_.step);
-    optimizer_.step(context_,
-                    {.learning_rate = metrics.learning_rate,
-                     .beta1 = training_.beta1,
-                     .beta2 = training_.beta2,
-                     .epsilon = training_.epsilon,
-                     .weight_decay = training_.weight_decay,
-                     .gradient_clip = training_.gradient_clip},
-                    state_.step, norm);
-    for (std::size_t i = 0; i < layers_.biases.size(); ++i)
-      if (layers_.biases[i].defined())
-        update_router_bias(layers_.biases[i], losses.expert_load[i], training_.router_bias_update_rate);
-    ++state_.step;
-    state_.sequences += training_.batch_size;
-    state_.tokens += losses.targets;
-
-    metrics.step = state_.step;
-    metrics.loss = losses.main;
-    metrics.mtp_loss = mean_of(losses.mtp);
-    metrics.balance_loss = losses.balance;
-    metrics.gradient_norm = norm;
-    for (const std::vector<std::int64_t>& load : losses.expert_load)
-      metrics.layer_max_vio.push_back(max_violation(load));
-    metrics.max_vio = mean_of(metrics.layer_max_vio);
-    metrics.tokens = state_.tokens;
-    metrics.tokens_per_second = static_cast<double>(losses.targets) / (monotonic_seconds() - begin);
+    const TrainingStep::Gradients gradients = step_.gradients(context_, state_);
+    require_finite("loss", gradients.loss);
+    require_finite("gradient", gradients.norm);
+    StepMetrics metrics = step_.update(context_, gradients, state_);
+    metrics.tokens_per_second = static_cast<double>(gradients.losses.targets) / (monotonic_seconds() - begin);
     return metrics;
   }
 
@@ -279,7 +156,7 @@ class Run {
   }
 
   void evaluate(MetricsLog& log) {
-    last_eval_ = evaluation_.run(context_, model_, state_.step);
+    last_eval_ = evaluation_.run(context_, step_.model(), state_.step);
     log.append(*last_eval_);
     report_.add(*last_eval_);
     report_.write(folder_.report_file());
@@ -340,12 +217,11 @@ class Run {
   RunFolder folder_;
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
   TransformerWeights weights_;
-  MoeLayers layers_;
   Optimizer optimizer_;
-  Transformer model_;
   TokenDataset train_data_;
   TokenDataset held_out_data_;
   BatchLoader loader_;
+  TrainingStep step_;
   Evaluation evaluation_;
   Report report_;
   TrainingState state_;

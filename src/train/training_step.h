@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/context.h"
+#include "model/transformer.h"
+#include "model/weights.h"
+#include "train/batch_loader.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/training_config.h"
+
+namespace fathom {
+
+/// One step of training in its two halves, between which the caller may look at the figures and stop: until
+/// `update`, the weights are as the step before left them.
+class TrainingStep {
+ public:
+  /// Keeps references to all of them.
+  TrainingStep(const ModelConfig& config, const TrainingConfig& training, TransformerWeights& weights,
+               const BatchLoader& loader, Optimizer& optimizer);
+
+  /// Names of the MoE layers, in the order of the metrics' loads.
+  [[nodiscard]] const std::vector<std::string>& moe_layers() const { return moe_layers_; }
+  [[nodiscard]] const Transformer& model() const { return model_; }
+
+  struct Gradients {
+    Losses losses;    // means over the whole batch
+    double loss = 0;  // what is minimised
+    double norm = 0;  // of the gradient, before clipping; not finite when the loss is not
+  };
+  /// Forward and backward over the batch that follows `state`, one micro-batch at a time. Stops early when
+  /// the loss is not finite.
+  Gradients gradients(const Context& context, const TrainingState& state);
+
+  /// Moves weights and router biases, and `state` past the step. All but the speed is filled in.
+  StepMetrics update(const Context& context, const Gradients& gradients, TrainingState& state);
+
+ private:
+  void add_moe_layer(std::string name, MoeWeights& moe);
+
+  const TrainingConfig& training_;
+  const BatchLoader& loader_;
+  Optimizer& optimizer_;
+  Transformer model_;
+  std::vector<std::string> moe_layers_;
+  std::vector<Tensor> router_biases_;  // [MoE layers], undefined where routing has none
+};
+
+}  // namespace fathom
