@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "numerics/small_float.h"
+
 namespace fathom::kernels {
 
 /// The scalars of one AdamW step (Loshchilov and Hutter, ICLR 2019), the same for every parameter but the
@@ -25,6 +27,9 @@ struct AdamWStep {
 /// and gradient = 0, ready for the next step's sums.
 void adamw(const AdamWStep& step, std::size_t count, float* weight, float* gradient, float* first_moment,
            float* second_moment);
+/// The same with moments stored in BF16: widened, updated in f32, used, and rounded to nearest, ties to even.
+void adamw(const AdamWStep& step, std::size_t count, float* weight, float* gradient, Bf16* first_moment,
+           Bf16* second_moment);
 
 /// The sum of squares of `count` values, on the calling thread, always in the same order.
 double sum_of_squares(const float* values, std::size_t count);

@@ -15,24 +15,26 @@ namespace fathom {
 namespace {
 
 /// Parameters begin at multiples of 64 bytes, a cache line and the widest vector.
-constexpr std::int64_t kAlignedFloats = 64 / sizeof(float);
+constexpr std::size_t kAlignment = 64;
 
-std::int64_t aligned_size(const ParameterSpec& spec) {
-  return (element_count(spec.shape) + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
+/// Elements of `dtype` that a parameter takes up.
+std::int64_t aligned_size(const ParameterSpec& spec, DType dtype) {
+  const auto step = static_cast<std::int64_t>(kAlignment / dtype_size(dtype));
+  return (element_count(spec.shape) + step - 1) / step * step;
 }
 
-/// f32 weights in one zeroed block, which `arena` receives.
-TransformerWeights weights_in_arena(const ModelConfig& config, Tensor& arena) {
+/// Weights in one zeroed block, which `arena` receives.
+TransformerWeights weights_in_arena(const ModelConfig& config, DType dtype, Tensor& arena) {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : parameter_specs(config))
-    require(!__builtin_add_overflow(total, aligned_size(spec), &total),
+    require(!__builtin_add_overflow(total, aligned_size(spec, dtype), &total),
             "the model has more parameters than 2^63");
-  arena = Tensor::zeros({total});
+  arena = Tensor::zeros({total}, dtype);
   TransformerWeights weights;
   std::int64_t at = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     value = arena.rows(at, at + element_count(spec.shape)).reshape(spec.shape);
-    at += aligned_size(spec);
+    at += aligned_size(spec, dtype);
   });
   tie_head(config, weights);
   return weights;
@@ -86,9 +88,9 @@ void tie_head(const ModelConfig& config, TransformerWeights& weights) {
   if (config.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
 }
 
-TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena) {
+TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena, DType dtype) {
   Tensor block;
-  TransformerWeights weights = weights_in_arena(config, block);
+  TransformerWeights weights = weights_in_arena(config, dtype, block);
   if (arena != nullptr) *arena = block;
   return weights;
 }

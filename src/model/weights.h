@@ -111,9 +111,10 @@ void tie_head(const ModelConfig& config, TransformerWeights& weights);
 /// @param pool  to share the work, if wanted; the values are the same
 TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool = nullptr);
 
-/// f32 zeros shaped as the parameters of `config`, in one block of memory: gradients, optimizer moments.
-/// Each begins at a multiple of 64 bytes; the gaps hold zeros.
+/// Zeros shaped as the parameters of `config`, in one block of memory: gradients, optimizer moments. Each
+/// begins at a multiple of 64 bytes; the gaps hold zeros.
 /// @param arena  where to put the whole block as one flat tensor, if wanted
-TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullptr);
+/// @param dtype  f32 or bf16
+TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullptr, DType dtype = DType::f32);
 
 }  // namespace fathom

@@ -17,6 +17,8 @@
 #include "io/safetensors_writer.h"
 #include "model/load.h"
 #include "model/save.h"
+#include "numerics/convert.h"
+#include "tensor/block_scaled.h"
 #include "train/prepare.h"
 
 namespace fathom {
@@ -50,8 +52,9 @@ void write_optimizer(const std::filesystem::path& file, const ModelConfig& confi
                      const std::vector<NamedWeights>& groups) {
   std::vector<StoredTensor> tensors;
   for (const NamedWeights& group : groups)
-    for (const ParameterSpec& spec : parameter_specs(config))
-      tensors.push_back({fmt::format("{}{}", group.prefix, spec.name), spec.shape, DType::f32});
+    visit_constant(config, group.weights, [&](const ParameterSpec& spec, const Tensor& value) {
+      tensors.push_back({fmt::format("{}{}", group.prefix, spec.name), spec.shape, value.dtype()});
+    });
   SafetensorsWriter writer(file, tensors);
   for (const NamedWeights& group : groups)
     visit_constant(config, group.weights, [&](const ParameterSpec& spec, const Tensor& value) {
@@ -60,15 +63,21 @@ void write_optimizer(const std::filesystem::path& file, const ModelConfig& confi
   writer.commit();
 }
 
+/// Moments of a run whose precision has changed since are converted.
 void read_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
                 TransformerWeights& weights) {
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     const std::string name = fmt::format("{}{}", prefix, spec.name);
     const Tensor stored = file.get(name);
-    require(stored.dtype() == DType::f32 && stored.shape() == spec.shape,
-            "{}: tensor {} is {} {}, config.json needs F32 {}", file.path().string(), name,
-            dtype_name(stored.dtype()), shape_text(stored.shape()), shape_text(spec.shape));
-    std::memcpy(value.data(), stored.data(), value.byte_size());
+    require(is_plain_float(stored.dtype()) && stored.shape() == spec.shape,
+            "{}: tensor {} is {} {}, config.json needs {} {}", file.path().string(), name,
+            dtype_name(stored.dtype()), shape_text(stored.shape()), dtype_name(value.dtype()),
+            shape_text(spec.shape));
+    if (stored.dtype() == value.dtype()) {
+      std::memcpy(value.data(), stored.data(), value.byte_size());
+    } else {
+      narrow_from_f32(to_f32(stored).f32(), value.size(), value.dtype(), value.data());
+    }
   });
 }
 

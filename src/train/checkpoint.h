@@ -29,8 +29,8 @@ struct TrainingState {
 ///
 ///     config.json, model.safetensors      model/save.h; weights as `training.checkpoint_dtype` says
 ///     tokenizer.json, ...                 from the data folder
-///     optimizer.safetensors               f32: first_moment.NAME, second_moment.NAME, and master.NAME where
-///                                         the weights are stored narrower
+///     optimizer.safetensors               first_moment.NAME, second_moment.NAME in their type, and in f32
+///                                         master.NAME where the weights are stored narrower
 ///     state.json                          `TrainingState`
 ///
 /// It appears whole or not at all; then older ones than the newest `keep_checkpoints` go.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include "base/error.h"
 #include "kernels/adamw.h"
@@ -24,12 +25,28 @@ std::vector<Tensor> places(const ModelConfig& config, TransformerWeights& weight
   return list;
 }
 
+/// Where element `index` of a tensor lies.
+void* element(Tensor& tensor, std::int64_t index) {
+  return static_cast<std::byte*>(tensor.data()) +
+         static_cast<std::size_t>(index) * dtype_size(tensor.dtype());
+}
+
+void update(const kernels::AdamWStep& step, DType moments, std::size_t count, float* weight, float* gradient,
+            void* first, void* second) {
+  if (moments == DType::bf16) {
+    kernels::adamw(step, count, weight, gradient, static_cast<Bf16*>(first), static_cast<Bf16*>(second));
+  } else {
+    kernels::adamw(step, count, weight, gradient, static_cast<float*>(first), static_cast<float*>(second));
+  }
+}
+
 }  // namespace
 
-Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights)
-    : gradients_(zero_weights(config)),
-      first_moments_(zero_weights(config)),
-      second_moments_(zero_weights(config)) {
+Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments)
+    : moments_(moments),
+      gradients_(zero_weights(config)),
+      first_moments_(zero_weights(config, nullptr, moments)),
+      second_moments_(zero_weights(config, nullptr, moments)) {
   std::vector<Tensor> gradient = places(config, gradients_);
   std::vector<Tensor> first = places(config, first_moments_);
   std::vector<Tensor> second = places(config, second_moments_);
@@ -38,9 +55,10 @@ Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights)
     const std::size_t at = i++;
     if (spec.kind == ParameterKind::router_bias) return;
     for (std::int64_t begin = 0; begin < value.size(); begin += kChunk)
-      chunks_.push_back(
-          {value.f32() + begin, gradient[at].f32() + begin, first[at].f32() + begin, second[at].f32() + begin,
-           static_cast<std::size_t>(std::min(kChunk, value.size() - begin)), is_decayed(spec.kind)});
+      chunks_.push_back({value.f32() + begin, gradient[at].f32() + begin, element(first[at], begin),
+                         element(second[at], begin),
+                         static_cast<std::size_t>(std::min(kChunk, value.size() - begin)),
+                         is_decayed(spec.kind)});
   });
 }
 
@@ -72,8 +90,8 @@ void Optimizer::step(const Context& context, const AdamWSettings& settings, std:
   context.pool.parallel_ranges(chunks_.size(), kChunksPerItem, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const Chunk& chunk = chunks_[i];
-      kernels::adamw(chunk.decays ? decayed : plain, chunk.count, chunk.weight, chunk.gradient, chunk.first,
-                     chunk.second);
+      update(chunk.decays ? decayed : plain, moments_, chunk.count, chunk.weight, chunk.gradient, chunk.first,
+             chunk.second);
     }
   });
 }

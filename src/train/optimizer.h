@@ -21,13 +21,14 @@ struct AdamWSettings {
 
 /// AdamW over all parameters of a model but the routers' selection biases, which balancing moves instead.
 ///
-/// Memory beside the weights: gradients and two moments, f32, each as large as they are. A step is two passes
-/// over memory: the gradient's norm, then everything else. Work is cut into chunks by the parameters' sizes
+/// Memory beside the weights: gradients, f32, and two moments, f32 or BF16. A step is two passes over memory:
+/// the gradient's norm, then everything else. Work is cut into chunks by the parameters' sizes
 /// alone and chunk norms are summed in order, so the result does not depend on the thread count.
 class Optimizer {
  public:
   /// @param weights  f32; must outlive the optimizer
-  Optimizer(const ModelConfig& config, TransformerWeights& weights);
+  /// @param moments  what the moments are stored in: f32 or bf16
+  Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments = DType::f32);
 
   /// Gradients to add to. Zero after construction and after each step.
   [[nodiscard]] TransformerWeights& gradients() { return gradients_; }
@@ -49,14 +50,15 @@ class Optimizer {
   struct Chunk {
     float* weight;
     float* gradient;
-    float* first;
-    float* second;
+    void* first;
+    void* second;
     std::size_t count;
     bool decays;
   };
-  /// 64 KiB of each of the four arrays: together they fit in a core's cache.
+  /// At most 64 KiB of each of the four arrays: together they fit in a core's cache.
   static constexpr std::int64_t kChunk = 16384;
 
+  DType moments_;
   TransformerWeights gradients_;
   TransformerWeights first_moments_;
   TransformerWeights second_moments_;

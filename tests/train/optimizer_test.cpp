@@ -137,6 +137,55 @@ TEST_F(OptimizerTest, ThreadsDoNotChangeABit) {
   EXPECT_EQ(results[0], results[2]);
 }
 
+/// The two runs differ by the moments' rounding alone: 2^-9 of each, where a step's move is about the
+/// learning rate.
+TEST_F(OptimizerTest, Bf16MomentsFollowF32OnesToTheirPrecision) {
+  TransformerWeights other = random_weights(config_, 1);
+  Optimizer wide(config_, weights_);
+  Optimizer narrow(config_, other, DType::bf16);
+  EXPECT_EQ(narrow.first_moments().norm.dtype(), DType::bf16);
+  constexpr int kSteps = 20;
+  constexpr double kRate = 3e-3;
+  for (int t = 0; t < kSteps; ++t) {
+    for (Optimizer* optimizer : {&wide, &narrow}) {
+      fill_gradients(config_, optimizer->gradients(), static_cast<std::uint64_t>(t));
+      optimizer->step(context_, {.learning_rate = kRate}, t, optimizer->gradient_norm(context_));
+    }
+  }
+  const std::vector<float> expected = flat(config_, weights_);
+  const std::vector<float> got = flat(config_, other);
+  double difference = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], expected[i], kSteps * kRate * 0.03) << i;
+    difference += std::abs(got[i] - expected[i]);
+  }
+  EXPECT_GT(difference, 0) << "the moments were not rounded";
+  EXPECT_LT(difference / static_cast<double>(got.size()), kSteps * kRate * 0x1p-9);
+}
+
+TEST(AdamWKernelTest, Bf16MomentsAreTheF32OnesRoundedAndTheWeightsTheSame) {
+  const kernels::AdamWStep step = {.learning_rate = 0.1F, .beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-8F};
+  constexpr std::size_t kCount = 37;
+  std::vector<float> w(kCount, 1.0F);
+  std::vector<float> g(kCount);
+  for (std::size_t i = 0; i < kCount; ++i) g[i] = 0.3F - 0.017F * static_cast<float>(i);
+  std::vector<float> m(kCount, 0.25F);
+  std::vector<float> v(kCount, 0.125F);
+  std::vector<float> other_w = w;
+  std::vector<float> other_g = g;
+  std::vector<Bf16> other_m(kCount + 1, Bf16::from_float(0.25F));
+  std::vector<Bf16> other_v(kCount + 1, Bf16::from_float(0.125F));
+  kernels::adamw(step, kCount, w.data(), g.data(), m.data(), v.data());
+  kernels::adamw(step, kCount, other_w.data(), other_g.data(), other_m.data(), other_v.data());
+  EXPECT_EQ(w, other_w);
+  EXPECT_EQ(g, other_g);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    EXPECT_EQ(other_m[i].bits, Bf16::from_float(m[i]).bits) << i;
+    EXPECT_EQ(other_v[i].bits, Bf16::from_float(v[i]).bits) << i;
+  }
+  EXPECT_EQ(other_m[kCount].to_float(), 0.25F) << "wrote beyond the end";
+}
+
 TEST(AdamWKernelTest, TheRestOfALoopIsTreatedAsTheOthers) {
   const kernels::AdamWStep step = {.learning_rate = 0.1F, .beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-8F};
   for (std::size_t count = 1; count <= 35; ++count) {
