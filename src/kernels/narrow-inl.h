@@ -3,6 +3,8 @@
 //
 //   Type                       what lies in memory
 //   Store(d, v, p), StoreSome(d, v, p, n)   a vector of f32, rounded to nearest, ties to even
+//
+// and SmallCodes<Small>(v) gives the codes of a SmallFloat, saturated, in the low bits of 32.
 
 #if defined(FATHOM_KERNELS_NARROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FATHOM_KERNELS_NARROW_INL_H_
@@ -12,6 +14,7 @@
 #endif
 
 #include "kernels/simd_math-inl.h"
+#include "numerics/small_float.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
@@ -50,6 +53,48 @@ struct ToBf16 {
   static HWY_INLINE hn::Vec<Half> Narrow(VF v) {
     return hn::TruncateTo(Half(), hn::ShiftRight<16>(RoundedToBf16(v)));
   }
+};
+
+template <typename Bits, int kExponent, int kMantissa, bool kHasInfinity>
+HWY_INLINE VU32 SmallCodesOf(SmallFloat<Bits, kExponent, kMantissa, kHasInfinity>, VF v) {
+  using Small = SmallFloat<Bits, kExponent, kMantissa, kHasInfinity>;
+  constexpr int kDropped = 23 - kMantissa;
+  constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(127 - Small::kBias + 1) << 23U;
+  constexpr std::uint32_t kAligned = static_cast<std::uint32_t>(127 - Small::kBias + 1 + kDropped) << 23U;
+  const DF d;
+  const DU32 du;
+  const VU32 word = hn::BitCast(du, v);
+  const VU32 magnitude = hn::And(word, hn::Set(du, 0x7FFFFFFFU));
+  const VU32 sign = hn::And(hn::ShiftRight<31 - kExponent - kMantissa>(word), hn::Set(du, Small::kSignBit));
+
+  const VU32 aligned = hn::Set(du, kAligned);
+  const VF steps = hn::Add(hn::BitCast(d, magnitude), hn::BitCast(d, aligned));
+  const VU32 subnormal = hn::Sub(hn::BitCast(du, steps), aligned);
+  const VU32 even = hn::And(hn::ShiftRight<kDropped>(magnitude), hn::Set(du, 1U));
+  const VU32 rounded = hn::Add(hn::Add(magnitude, hn::Set(du, (1U << (kDropped - 1)) - 1U)), even);
+  const VU32 bias = hn::Set(du, static_cast<std::uint32_t>(127 - Small::kBias) << 23U);
+  const VU32 normal = hn::ShiftRight<kDropped>(hn::Sub(rounded, bias));
+
+  VU32 code = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, kMinNormal)), subnormal, normal);
+  code = hn::Min(code, hn::Set(du, Small::kMaxFinite));
+  const auto is_nan = hn::RebindMask(du, hn::IsNaN(v));
+  return hn::Or(hn::IfThenElse(is_nan, hn::Set(du, Small::kNaN), code), sign);
+}
+template <class Small>
+HWY_INLINE VU32 SmallCodes(VF v) {
+  return SmallCodesOf(Small(), v);
+}
+
+struct ToE4M3 {
+  using Type = std::uint8_t;
+  static HWY_INLINE void Store(DF, VF v, Type* p) { hn::StoreU(Narrow(v), Quarter(), p); }
+  static HWY_INLINE void StoreSome(DF, VF v, Type* p, std::size_t n) {
+    HWY_NAMESPACE::StoreSome(Narrow(v), Quarter(), p, n);
+  }
+
+ private:
+  using Quarter = hn::Rebind<std::uint8_t, DF>;
+  static HWY_INLINE hn::Vec<Quarter> Narrow(VF v) { return hn::TruncateTo(Quarter(), SmallCodes<F8E4M3>(v)); }
 };
 
 }  // namespace fathom::kernels::HWY_NAMESPACE
