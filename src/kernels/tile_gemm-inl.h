@@ -86,18 +86,24 @@ inline void TileGemm(std::int64_t m, std::int64_t n, std::int64_t k, TileLeft a,
 }
 
 #if HWY_TARGET == HWY_SCALAR
-HWY_INLINE void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
-  for (std::int64_t r = 0; r < 4; ++r)
-    for (std::int64_t i = 0; i < 4; ++i) to[i * to_stride + r] = from[r * stride + i];
+HWY_INLINE void TransposeFour(const float* row0, const float* row1, const float* row2, const float* row3,
+                              float* to, std::int64_t to_stride) {
+  for (std::int64_t i = 0; i < 4; ++i) {
+    to[i * to_stride] = row0[i];
+    to[i * to_stride + 1] = row1[i];
+    to[i * to_stride + 2] = row2[i];
+    to[i * to_stride + 3] = row3[i];
+  }
 }
 #else
 /// Four rows of four.
-HWY_INLINE void TransposeFour(const float* from, std::int64_t stride, float* to, std::int64_t to_stride) {
+HWY_INLINE void TransposeFour(const float* row0, const float* row1, const float* row2, const float* row3,
+                              float* to, std::int64_t to_stride) {
   const hn::FixedTag<float, 4> d;
-  const auto r0 = hn::LoadU(d, from);
-  const auto r1 = hn::LoadU(d, from + stride);
-  const auto r2 = hn::LoadU(d, from + 2 * stride);
-  const auto r3 = hn::LoadU(d, from + 3 * stride);
+  const auto r0 = hn::LoadU(d, row0);
+  const auto r1 = hn::LoadU(d, row1);
+  const auto r2 = hn::LoadU(d, row2);
+  const auto r3 = hn::LoadU(d, row3);
   const auto low01 = hn::InterleaveLower(d, r0, r1);
   const auto low23 = hn::InterleaveLower(d, r2, r3);
   const auto high01 = hn::InterleaveUpper(d, r0, r1);
@@ -116,7 +122,8 @@ inline void Transpose(const float* from, std::int64_t stride, std::int64_t rows,
   const std::int64_t whole_dim = dim / 4 * 4;
   for (std::int64_t r = 0; r < whole_rows; r += 4)
     for (std::int64_t i = 0; i < whole_dim; i += 4)
-      TransposeFour(from + r * stride + i, stride, to + i * to_stride + r, to_stride);
+      TransposeFour(from + r * stride + i, from + (r + 1) * stride + i, from + (r + 2) * stride + i,
+                    from + (r + 3) * stride + i, to + i * to_stride + r, to_stride);
   for (std::int64_t i = 0; i < dim; ++i) {
     float* out = to + i * to_stride;
     for (std::int64_t r = i < whole_dim ? whole_rows : 0; r < rows; ++r) out[r] = from[r * stride + i];
