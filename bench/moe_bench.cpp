@@ -91,7 +91,7 @@ void bench_training(ThreadPool& pool) {
       [&] { gemm(pool); },
       [&] { moe.forward(context, x, sequences, &saved); },
       [&] { moe.backward_input(context, dy, sequences, 1e-4, saved, deltas); },
-      [&] { moe.backward_weight(context, saved, deltas, grads); },
+      [&] { moe.backward_weight(context, x, saved, deltas, grads); },
   };
   const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
   const double peak = bench::GemmLimit::kFlops / seconds[0];

@@ -61,6 +61,8 @@ Tensor Block::feed_forward(const Context& context, const Tensor& middle, const S
 
 Tensor Block::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
                              double balance_alpha, const Saved& saved, Deltas& deltas) const {
+  deltas.feed_forward_input =
+      norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, saved.middle);
   const Moe* moe = std::get_if<Moe>(&feed_forward_);
   deltas.post_norm = moe != nullptr
                          ? moe->backward_input(context, dy, sequences, balance_alpha, saved.moe, deltas.moe)
@@ -68,7 +70,9 @@ Tensor Block::backward_input(const Context& context, const Tensor& dy, const Seq
   Tensor dmiddle = dy.clone();
   norm_backward_input(context, config_.rms_norm_eps, weights_.post_attention_layernorm, saved.middle,
                       deltas.post_norm, dmiddle);
-  deltas.input_norm = mla_.backward_input(context, dmiddle, sequences, saved.mla, deltas.mla);
+  deltas.attention_input = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, saved.x);
+  deltas.input_norm =
+      mla_.backward_input(context, deltas.attention_input, dmiddle, sequences, saved.mla, deltas.mla);
   Tensor dx = dmiddle.clone();
   norm_backward_input(context, config_.rms_norm_eps, weights_.input_layernorm, saved.x, deltas.input_norm,
                       dx);
@@ -78,13 +82,13 @@ Tensor Block::backward_input(const Context& context, const Tensor& dy, const Seq
 void Block::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                             BlockWeights& grads) const {
   norm_backward_weight(context, config_.rms_norm_eps, saved.x, deltas.input_norm, grads.input_layernorm);
-  mla_.backward_weight(context, saved.mla, deltas.mla, grads.self_attn);
+  mla_.backward_weight(context, deltas.attention_input, saved.mla, deltas.mla, grads.self_attn);
   norm_backward_weight(context, config_.rms_norm_eps, saved.middle, deltas.post_norm,
                        grads.post_attention_layernorm);
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_)) {
-    moe->backward_weight(context, saved.moe, deltas.moe, grads.moe);
+    moe->backward_weight(context, deltas.feed_forward_input, saved.moe, deltas.moe, grads.moe);
   } else {
-    std::get<Mlp>(feed_forward_).backward_weight(context, saved.mlp, deltas.mlp, grads.mlp);
+    std::get<Mlp>(feed_forward_).backward_weight(context, deltas.feed_forward_input, deltas.mlp, grads.mlp);
   }
 }
 

@@ -17,7 +17,8 @@
 
 namespace fathom {
 
-/// One Transformer block: x + MLA(norm(x)), then + FFN(norm(·)) with a dense MLP or a MoE.
+/// One Transformer block: x + MLA(norm(x)), then + FFN(norm(·)) with a dense MLP or a MoE. The norms' outputs
+/// are not kept for the backward pass but computed again (technical report, section 3.2.3).
 class Block {
  public:
   struct Saved {
@@ -28,7 +29,9 @@ class Block {
     Moe::Saved moe;
   };
   struct Deltas {
-    Tensor input_norm;  // [tokens, hidden], gradient at the output of input_layernorm
+    Tensor attention_input;     // [tokens, hidden], output of input_layernorm
+    Tensor feed_forward_input;  // [tokens, hidden], output of post_attention_layernorm
+    Tensor input_norm;          // [tokens, hidden], gradient at the output of input_layernorm
     Mla::Deltas mla;
     Tensor post_norm;  // [tokens, hidden], gradient at the output of post_attention_layernorm
     Mlp::Deltas mlp;

@@ -74,27 +74,30 @@ void Mla::check_positions(std::int64_t end) const {
           rope_.positions());
 }
 
-Tensor Mla::queries(const Context& context, const Tensor& x, const std::vector<std::int64_t>& positions,
-                    Saved* saved) const {
+Tensor Mla::query_latents(const Context& context, const Tensor& x) const {
+  return config_.q_lora_rank == 0 ? Tensor() : linear_forward(context, weights_.q_a_proj, x);
+}
+
+Tensor Mla::queries(const Context& context, const Tensor& x, const Tensor& latent,
+                    const std::vector<std::int64_t>& positions, Tensor& normed) const {
   const std::int64_t heads = config_.num_attention_heads;
   const std::int64_t dim = config_.qk_head_dim();
   Tensor q;
   if (config_.q_lora_rank == 0) {
     q = linear_forward(context, weights_.q_proj, x);
   } else {
-    const Tensor latent = linear_forward(context, weights_.q_a_proj, x);
-    const Tensor normed = norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, latent);
+    normed = norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, latent);
     q = linear_forward(context, weights_.q_b_proj, normed);
-    if (saved != nullptr) {
-      saved->q_latent = latent;
-      saved->q_latent_norm = normed;
-    }
   }
   kernels::rope_rotate(context.pool, q.f32() + config_.qk_nope_head_dim, heads * dim, dim, x.dim(0), heads,
                        rope_.angles(), positions.data(), kernels::RopeDirection::forward);
-  q = q.reshape({x.dim(0), heads, dim});
-  if (saved != nullptr) saved->q = q;
-  return q;
+  return q.reshape({x.dim(0), heads, dim});
+}
+
+Tensor Mla::keys_values(const Context& context, const Tensor& kv_a, Tensor& normed) const {
+  normed = norm_forward(context, kLatentNormEps, weights_.kv_a_layernorm, kv_a);
+  return linear_forward(context, weights_.kv_b_proj, normed)
+      .reshape({kv_a.dim(0), config_.num_attention_heads, config_.qk_nope_head_dim + config_.v_head_dim});
 }
 
 Tensor Mla::latents(const Context& context, const Tensor& x,
@@ -112,30 +115,23 @@ Tensor Mla::forward(const Context& context, const Tensor& x, const Sequences& se
   const std::vector<std::int64_t> positions = positions_of(sequences);
   if (!positions.empty()) check_positions(*std::max_element(positions.begin(), positions.end()) + 1);
 
-  const Tensor q = queries(context, x, positions, saved);
+  Tensor normed;
+  const Tensor q_latent = query_latents(context, x);
+  const Tensor q = queries(context, x, q_latent, positions, normed);
   const Tensor kv_a = latents(context, x, positions);
-  const Tensor kv_latent_norm = norm_forward(context, kLatentNormEps, weights_.kv_a_layernorm, kv_a);
-  const Tensor kv = linear_forward(context, weights_.kv_b_proj, kv_latent_norm)
-                        .reshape({tokens, heads, config_.qk_nope_head_dim + config_.v_head_dim});
+  const Tensor kv = keys_values(context, kv_a, normed);
   Tensor attention = Tensor::empty({tokens, heads, config_.v_head_dim});
   Tensor log_sum_exp;
   if (saved != nullptr) log_sum_exp = Tensor::empty({tokens, heads});
   kernels::attention_forward(context.pool, attention_shape(config_), attention_inputs(config_, q, kv, kv_a),
                              spans_of(sequences), head_rows(attention, heads),
                              saved != nullptr ? log_sum_exp.f32() : nullptr);
-  if (saved != nullptr) {
-    saved->x = x;
-    saved->kv_a = kv_a;
-    saved->kv_latent_norm = kv_latent_norm;
-    saved->kv = kv;
-    saved->attention = attention;
-    saved->log_sum_exp = log_sum_exp;
-  }
+  if (saved != nullptr) *saved = {q_latent, kv_a, attention, log_sum_exp};
   return linear_forward(context, weights_.o_proj, attention);
 }
 
-Tensor Mla::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
-                           const Saved& saved, Deltas& deltas) const {
+Tensor Mla::backward_input(const Context& context, const Tensor& x, const Tensor& dy,
+                           const Sequences& sequences, const Saved& saved, Deltas& deltas) const {
   const std::int64_t tokens = dy.dim(0);
   const std::int64_t heads = config_.num_attention_heads;
   const std::int64_t latent = config_.kv_lora_rank;
@@ -144,17 +140,21 @@ Tensor Mla::backward_input(const Context& context, const Tensor& dy, const Seque
 
   deltas.o = dy;
   const Tensor dattention = linear_backward_input(context, weights_.o_proj, dy);
-  deltas.q = Tensor::empty(saved.q.shape());
-  deltas.kv_b = Tensor::empty(saved.kv.shape());
-  deltas.kv_a = Tensor::empty(saved.kv_a.shape());
-  kernels::attention_backward(context.pool, attention_shape(config_),
-                              attention_inputs(config_, saved.q, saved.kv, saved.kv_a), spans_of(sequences),
-                              head_rows(saved.attention, heads), saved.log_sum_exp.f32(),
-                              head_rows(dattention, heads),
-                              {head_rows(deltas.q, heads),
-                               head_rows(deltas.kv_b, heads),
-                               {deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0},
-                               head_rows(deltas.kv_b, heads, config_.qk_nope_head_dim)});
+  {
+    const Tensor q = queries(context, x, saved.q_latent, positions, deltas.q_latent_norm);
+    const Tensor kv = keys_values(context, saved.kv_a, deltas.kv_latent_norm);
+    deltas.q = Tensor::empty(q.shape());
+    deltas.kv_b = Tensor::empty(kv.shape());
+    deltas.kv_a = Tensor::empty(saved.kv_a.shape());
+    kernels::attention_backward(context.pool, attention_shape(config_),
+                                attention_inputs(config_, q, kv, saved.kv_a), spans_of(sequences),
+                                head_rows(saved.attention, heads), saved.log_sum_exp.f32(),
+                                head_rows(dattention, heads),
+                                {head_rows(deltas.q, heads),
+                                 head_rows(deltas.kv_b, heads),
+                                 {deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0},
+                                 head_rows(deltas.kv_b, heads, config_.qk_nope_head_dim)});
+  }
   const std::int64_t dim = config_.qk_head_dim();
   kernels::rope_rotate(context.pool, deltas.q.f32() + config_.qk_nope_head_dim, heads * dim, dim, tokens,
                        heads, rope_.angles(), positions.data(), kernels::RopeDirection::inverse);
@@ -181,19 +181,19 @@ Tensor Mla::backward_input(const Context& context, const Tensor& dy, const Seque
   return dx;
 }
 
-void Mla::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+void Mla::backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                           MlaWeights& grads) const {
   linear_backward_weight(context, deltas.o, saved.attention, grads.o_proj);
-  linear_backward_weight(context, deltas.kv_b, saved.kv_latent_norm, grads.kv_b_proj);
+  linear_backward_weight(context, deltas.kv_b, deltas.kv_latent_norm, grads.kv_b_proj);
   norm_backward_weight(context, kLatentNormEps, saved.kv_a, deltas.kv_norm, grads.kv_a_layernorm);
-  linear_backward_weight(context, deltas.kv_a, saved.x, grads.kv_a_proj_with_mqa);
+  linear_backward_weight(context, deltas.kv_a, x, grads.kv_a_proj_with_mqa);
   if (config_.q_lora_rank == 0) {
-    linear_backward_weight(context, deltas.q, saved.x, grads.q_proj);
+    linear_backward_weight(context, deltas.q, x, grads.q_proj);
     return;
   }
-  linear_backward_weight(context, deltas.q, saved.q_latent_norm, grads.q_b_proj);
+  linear_backward_weight(context, deltas.q, deltas.q_latent_norm, grads.q_b_proj);
   norm_backward_weight(context, kLatentNormEps, saved.q_latent, deltas.q_norm, grads.q_a_layernorm);
-  linear_backward_weight(context, deltas.q_a, saved.x, grads.q_a_proj);
+  linear_backward_weight(context, deltas.q_a, x, grads.q_a_proj);
 }
 
 }  // namespace fathom

@@ -16,23 +16,21 @@ namespace fathom {
 /// Multi-head latent attention (technical report, section 2.1.1; equations 1 to 11).
 class Mla {
  public:
-  /// What the backward pass needs of a forward. Per token, in f32 values:
-  /// hidden + 2 q_lora_rank + heads (qk_head_dim + qk_nope_head_dim + 2 v_head_dim + 1) + 2 kv_lora_rank +
-  /// qk_rope_head_dim, no tokens × tokens matrix. V2-Lite (2048; 0; 16 heads of 128 + 64, v 128; 512): 12,368
-  /// values, 49.5 KB.
+  /// What the backward pass needs of a forward, beside x. Latent norms and up-projections are computed again
+  /// from the latents (technical report, section 3.2.3), so that per token there are q_lora_rank +
+  /// kv_lora_rank + qk_rope_head_dim + heads (v_head_dim + 1) values, no tokens × tokens matrix.
   struct Saved {
-    Tensor x;               // [tokens, hidden]; shares the caller's storage
-    Tensor q_latent;        // [tokens, q_lora_rank], before its norm; undefined without q_lora_rank
-    Tensor q_latent_norm;   // [tokens, q_lora_rank], after; undefined without q_lora_rank
-    Tensor q;               // [tokens, heads, qk_head_dim], rotated
-    Tensor kv_a;            // [tokens, kv_lora_rank + qk_rope_head_dim]: latent before its norm; rotated key
-    Tensor kv_latent_norm;  // [tokens, kv_lora_rank], after its norm
-    Tensor kv;              // [tokens, heads, qk_nope_head_dim + v_head_dim]: a head's key part and its value
-    Tensor attention;       // [tokens, heads, v_head_dim], input of o_proj
-    Tensor log_sum_exp;     // [tokens, heads]
+    Tensor q_latent;     // [tokens, q_lora_rank], before its norm; undefined without q_lora_rank
+    Tensor kv_a;         // [tokens, kv_lora_rank + qk_rope_head_dim]: latent before its norm; rotated key
+    Tensor attention;    // [tokens, heads, v_head_dim], input of o_proj
+    Tensor log_sum_exp;  // [tokens, heads]
   };
-  /// Gradients at the outputs of the linear maps: what `backward_weight` multiplies with the saved inputs.
+  /// Gradients at the outputs of the linear maps, and the inputs that `backward_weight` multiplies them with
+  /// where they were computed again.
   struct Deltas {
+    Tensor q_latent_norm;   // [tokens, q_lora_rank], after its norm; undefined without q_lora_rank
+    Tensor kv_latent_norm;  // [tokens, kv_lora_rank], after its norm
+
     Tensor o;        // [tokens, hidden]; shares the storage of `dy`, which must stay as it is until then
     Tensor q;        // [tokens, heads, qk_head_dim], at the output of q_b_proj (or q_proj)
     Tensor q_norm;   // [tokens, q_lora_rank], at the output of q_a_layernorm; undefined without q_lora_rank
@@ -48,10 +46,12 @@ class Mla {
   /// Whole sequences, causal within each. `saved` null: nothing is kept (evaluation).
   Tensor forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved) const;
   /// dx for dy [tokens, hidden]; fills `deltas`.
-  Tensor backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
+  /// @param x  that of `forward`
+  Tensor backward_input(const Context& context, const Tensor& x, const Tensor& dy, const Sequences& sequences,
                         const Saved& saved, Deltas& deltas) const;
   /// grads += the gradients of this layer's parameters.
-  void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+  /// @param x  that of `forward`
+  void backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                        MlaWeights& grads) const;
 
   /// Appends the tokens of x [tokens, hidden], at positions cache.length onward, to the cache, and attends to
@@ -61,9 +61,16 @@ class Mla {
   Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
 
  private:
-  /// Queries of x, rotated; fills the query parts of `saved` if given.
-  Tensor queries(const Context& context, const Tensor& x, const std::vector<std::int64_t>& positions,
-                 Saved* saved) const;
+  /// W^DQ of x; undefined without q_lora_rank.
+  [[nodiscard]] Tensor query_latents(const Context& context, const Tensor& x) const;
+  /// Queries, rotated, [tokens, heads, qk_head_dim], from their latents, or from x without q_lora_rank.
+  /// @param normed  receives the latents after their norm
+  Tensor queries(const Context& context, const Tensor& x, const Tensor& latent,
+                 const std::vector<std::int64_t>& positions, Tensor& normed) const;
+  /// A head's key part and its value, [tokens, heads, qk_nope_head_dim + v_head_dim].
+  /// @param kv_a    latents before their norm
+  /// @param normed  receives them after it
+  Tensor keys_values(const Context& context, const Tensor& kv_a, Tensor& normed) const;
   /// W^DKV and W^KR of x, the key rotated: [tokens, kv_lora_rank + qk_rope_head_dim].
   Tensor latents(const Context& context, const Tensor& x, const std::vector<std::int64_t>& positions) const;
   void check_positions(std::int64_t end) const;

@@ -45,7 +45,8 @@ Tensor Mla::forward_cached(const Context& context, const Tensor& x, LatentCacheL
   std::vector<std::int64_t> positions(static_cast<std::size_t>(tokens));
   std::iota(positions.begin(), positions.end(), cache.length);
 
-  const Tensor q = queries(context, x, positions, nullptr);
+  Tensor normed;
+  const Tensor q = queries(context, x, query_latents(context, x), positions, normed);
   const Tensor kv_a = latents(context, x, positions);
   float* rows = cache.rows.f32() + cache.length * width;
   kernels::rmsnorm_forward(context.pool, kv_a.f32(), width, weights_.kv_a_layernorm.f32(), kLatentNormEps,

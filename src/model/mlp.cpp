@@ -13,7 +13,7 @@ Tensor Mlp::forward(const Context& context, const Tensor& x, Saved* saved) const
   Tensor product = saved != nullptr ? Tensor::empty(gate.shape()) : gate;
   kernels::swiglu_forward(context.pool, gate.f32(), up.f32(), gate.size(), product.f32());
   Tensor y = linear_forward(context, weights_.down_proj, product);
-  if (saved != nullptr) *saved = {x, gate, up};
+  if (saved != nullptr) *saved = {gate, up};
   return y;
 }
 
@@ -30,10 +30,10 @@ Tensor Mlp::backward_input(const Context& context, const Tensor& dy, const Saved
   return dx;
 }
 
-void Mlp::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+void Mlp::backward_weight(const Context& context, const Tensor& x, const Deltas& deltas,
                           MlpWeights& grads) const {
-  linear_backward_weight(context, deltas.gate, saved.x, grads.gate_proj);
-  linear_backward_weight(context, deltas.up, saved.x, grads.up_proj);
+  linear_backward_weight(context, deltas.gate, x, grads.gate_proj);
+  linear_backward_weight(context, deltas.up, x, grads.up_proj);
   linear_backward_weight(context, deltas.down, deltas.product, grads.down_proj);
 }
 

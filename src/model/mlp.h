@@ -8,13 +8,11 @@ namespace fathom {
 
 /// A SwiGLU feed-forward network: down(silu(gate(x)) * up(x)).
 ///
-/// Kept from forward to backward, in values per token: 2 · intermediate (x is the caller's own tensor). From
-/// backward_input to backward_weight: 3 · intermediate more (dy is the caller's own). Neither x nor dy may be
-/// changed before backward_weight has run.
+/// Kept from forward to backward, in values per token: 2 · intermediate; the caller gives x again. From
+/// backward_input to backward_weight: 3 · intermediate more (dy is the caller's own and must stay as it is).
 class Mlp {
  public:
   struct Saved {
-    Tensor x;     // [tokens, hidden], shared with the caller
     Tensor gate;  // [tokens, intermediate]
     Tensor up;    // [tokens, intermediate]
   };
@@ -33,7 +31,8 @@ class Mlp {
   /// dx for dy [tokens, hidden]; fills `deltas`. The weights are f32.
   Tensor backward_input(const Context& context, const Tensor& dy, const Saved& saved, Deltas& deltas) const;
   /// grads += the gradients of the three matrices.
-  void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+  /// @param x  that of `forward`
+  void backward_weight(const Context& context, const Tensor& x, const Deltas& deltas,
                        MlpWeights& grads) const;
 
  private:

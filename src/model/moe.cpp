@@ -153,10 +153,7 @@ Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& se
   Tensor y = has_shared_experts() ? shared_.forward(context, x, saved != nullptr ? &saved->shared : nullptr)
                                   : Tensor::zeros(x.shape());
   add_rows_back(context, groups, out, routing.gates.data(), y);
-  if (saved != nullptr) {
-    saved->groups = groups;
-    saved->x = x;
-  }
+  if (saved != nullptr) saved->groups = groups;
   return y;
 }
 
@@ -212,10 +209,10 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
   return dx;
 }
 
-void Moe::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+void Moe::backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                           MoeWeights& grads) const {
   const ExpertGroups& groups = saved.groups;
-  const std::int64_t hidden = saved.x.dim(1);
+  const std::int64_t hidden = x.dim(1);
   const std::int64_t width = config_.moe_intermediate_size;
   const std::vector<ExpertTile> tiles = cut_for_sums(groups, width);
   context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
@@ -224,7 +221,7 @@ void Moe::backward_weight(const Context& context, const Saved& saved, const Delt
     const std::int64_t first = tile.begin * width + tile.column_begin;
     const std::int64_t columns = tile.columns();
     {
-      const Tensor inputs = gather(saved.x, groups, tile.begin, tile.end);
+      const Tensor inputs = gather(x, groups, tile.begin, tile.end);
       const auto add_product = [&](const Tensor& delta, LinearWeight& weight) {
         kernels::gemm_serial(columns, hidden, tile.rows(), 1.0F, {delta.f32() + first, width, Transpose::yes},
                              {inputs.f32(), hidden}, 1.0F, weight.weight.f32() + tile.column_begin * hidden,
@@ -238,9 +235,8 @@ void Moe::backward_weight(const Context& context, const Saved& saved, const Delt
                          {deltas.product.f32() + first, width}, 1.0F,
                          grad.down_proj.weight.f32() + tile.column_begin, width);
   });
-  if (has_shared_experts())
-    shared_.backward_weight(context, saved.shared, deltas.shared, grads.shared_experts);
-  router_.backward_weight(context, saved.router, deltas.router, grads);
+  if (has_shared_experts()) shared_.backward_weight(context, x, deltas.shared, grads.shared_experts);
+  router_.backward_weight(context, x, deltas.router, grads);
 }
 
 }  // namespace fathom

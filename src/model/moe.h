@@ -19,18 +19,16 @@ namespace fathom {
 /// each token's choices, so the sum does not depend on threads. No token is dropped.
 ///
 /// Kept from forward to backward, in values per token, with k = num_experts_per_tok, I =
-/// moe_intermediate_size, S = n_shared_experts, N = n_routed_experts: 2·k·I + 2·S·I + N + 4·k (x is the
-/// caller's own tensor). From backward_input to backward_weight: 3·k·I + 3·S·I + N more (dy is the caller's
-/// own). Nothing of size k·hidden outlives a call: grouped inputs are gathered again, and with p =
-/// silu(gate)·up a gate's gradient is (W_downᵀ·dy)·p, which needs no expert's output. Neither x nor dy may be
-/// changed before backward_weight has run.
+/// moe_intermediate_size, S = n_shared_experts, N = n_routed_experts: 2·k·I + 2·S·I + N + 4·k; the caller
+/// gives x again. From backward_input to backward_weight: 3·k·I + 3·S·I + N more (dy is the caller's
+/// own and must stay as it is). Nothing of size k·hidden outlives a call: grouped inputs are gathered again,
+/// and with p = silu(gate)·up a gate's gradient is (W_downᵀ·dy)·p, which needs no expert's output.
 class Moe {
  public:
   struct Saved {
     Router::Saved router;
     Mlp::Saved shared;
     ExpertGroups groups;
-    Tensor x;     // [tokens, hidden], shared with the caller
     Tensor gate;  // [tokens * top_k, moe_intermediate], grouped order
     Tensor up;    // [tokens * top_k, moe_intermediate]
   };
@@ -55,7 +53,8 @@ class Moe {
   Tensor backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
                         double balance_alpha, const Saved& saved, Deltas& deltas) const;
   /// grads += the gradients of router, routed and shared experts; an expert without tokens is left alone.
-  void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+  /// @param x  that of `forward`
+  void backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                        MoeWeights& grads) const;
 
  private:

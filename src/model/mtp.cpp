@@ -52,17 +52,19 @@ MtpModule::MtpModule(const ModelConfig& config, std::int64_t depth, const MtpWei
       weights_(weights),
       block_(config, config.num_hidden_layers + depth, weights.block, rope) {}
 
+Tensor MtpModule::joined(const Context& context, const Tensor& embedding, const Tensor& state) const {
+  return join_columns(norm_forward(context, config_.rms_norm_eps, weights_.enorm, embedding),
+                      norm_forward(context, config_.rms_norm_eps, weights_.hnorm, state));
+}
+
 Tensor MtpModule::forward(const Context& context, const Tensor& embedding, const Tensor& state,
                           const Sequences& sequences, Saved* saved, std::vector<std::int64_t>* load) const {
-  const Tensor joined = join_columns(norm_forward(context, config_.rms_norm_eps, weights_.enorm, embedding),
-                                     norm_forward(context, config_.rms_norm_eps, weights_.hnorm, state));
-  const Tensor projected = linear_forward(context, weights_.eh_proj, joined);
+  const Tensor projected = linear_forward(context, weights_.eh_proj, joined(context, embedding, state));
   const Tensor output =
       block_.forward(context, projected, sequences, saved != nullptr ? &saved->block : nullptr, load);
   if (saved != nullptr) {
     saved->embedding = embedding;
     saved->state = state;
-    saved->joined = joined;
     saved->output = output;
   }
   return norm_forward(context, config_.rms_norm_eps, weights_.shared_head_norm, output);
@@ -77,6 +79,7 @@ MtpModule::InputGradients MtpModule::backward_input(const Context& context, cons
   norm_backward_input(context, config_.rms_norm_eps, weights_.shared_head_norm, saved.output, dy, doutput);
   deltas.projected =
       block_.backward_input(context, doutput, sequences, balance_alpha, saved.block, deltas.block);
+  deltas.joined = joined(context, saved.embedding, saved.state);
   const Tensor djoined = linear_backward_input(context, weights_.eh_proj, deltas.projected);
   deltas.embedding_norm = take_columns(djoined, 0, hidden);
   deltas.state_norm = take_columns(djoined, hidden, hidden);
@@ -92,7 +95,7 @@ void MtpModule::backward_weight(const Context& context, const Saved& saved, cons
                                 MtpWeights& grads) const {
   norm_backward_weight(context, config_.rms_norm_eps, saved.embedding, deltas.embedding_norm, grads.enorm);
   norm_backward_weight(context, config_.rms_norm_eps, saved.state, deltas.state_norm, grads.hnorm);
-  linear_backward_weight(context, deltas.projected, saved.joined, grads.eh_proj);
+  linear_backward_weight(context, deltas.projected, deltas.joined, grads.eh_proj);
   block_.backward_weight(context, saved.block, deltas.block, grads.block);
   norm_backward_weight(context, config_.rms_norm_eps, saved.output, deltas.output_norm,
                        grads.shared_head_norm);

@@ -25,11 +25,11 @@ class MtpModule {
   struct Saved {
     Tensor embedding;  // [tokens, hidden], before enorm
     Tensor state;      // [tokens, hidden], before hnorm
-    Tensor joined;     // [tokens, 2 * hidden], input of eh_proj
     Block::Saved block;
     Tensor output;  // [tokens, hidden], before shared_head.norm
   };
   struct Deltas {
+    Tensor joined;          // [tokens, 2 * hidden], input of eh_proj, computed again
     Tensor embedding_norm;  // [tokens, hidden], gradient at the output of enorm
     Tensor state_norm;      // [tokens, hidden], at the output of hnorm
     Tensor projected;       // [tokens, hidden], at the output of eh_proj
@@ -56,6 +56,9 @@ class MtpModule {
                        MtpWeights& grads) const;
 
  private:
+  /// [enorm(embedding); hnorm(state)], [tokens, 2 * hidden].
+  [[nodiscard]] Tensor joined(const Context& context, const Tensor& embedding, const Tensor& state) const;
+
   const ModelConfig& config_;
   const MtpWeights& weights_;
   Block block_;

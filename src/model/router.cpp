@@ -109,7 +109,6 @@ Routing Router::forward(const Context& context, const Tensor& x, const Sequences
   for (const std::int32_t expert : routing.experts) ++routing.load[static_cast<std::size_t>(expert)];
 
   if (saved != nullptr) {
-    saved->x = x;
     saved->balance_loss =
         sequence_balance_loss(context, affinity, sequences, top_k, saved->balance_frequency);
     saved->affinity = affinity;
@@ -154,15 +153,15 @@ Tensor Router::backward_input(const Context& context, const Tensor& dgates, cons
                             static_cast<std::int64_t>(end - begin), experts);
       });
   deltas.logits = dlogits;
-  Tensor dx = Tensor::empty({tokens, saved.x.dim(1)});
+  Tensor dx = Tensor::empty({tokens, weights_.router.dim(1)});
   kernels::linear_backward_input(context.pool, dlogits.f32(), tokens, centroids(), dx.f32(), false);
   return dx;
 }
 
-void Router::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+void Router::backward_weight(const Context& context, const Tensor& x, const Deltas& deltas,
                              MoeWeights& grads) const {
-  kernels::linear_backward_weight(context.pool, deltas.logits.f32(), saved.x.f32(), saved.routing.tokens,
-                                  config_.n_routed_experts, saved.x.dim(1), grads.router.f32());
+  kernels::linear_backward_weight(context.pool, deltas.logits.f32(), x.f32(), x.dim(0),
+                                  config_.n_routed_experts, x.dim(1), grads.router.f32());
 }
 
 }  // namespace fathom

@@ -35,7 +35,6 @@ struct Routing {
 class Router {
  public:
   struct Saved {
-    Tensor x;         // [tokens, hidden], shared with the caller, who must leave it unchanged
     Tensor affinity;  // [tokens, n_routed_experts], s
     Routing routing;
     double balance_loss = 0;   // the sequence-wise loss (model/balance.h), before its factor alpha
@@ -54,7 +53,8 @@ class Router {
   Tensor backward_input(const Context& context, const Tensor& dgates, const Sequences& sequences,
                         double balance_alpha, const Saved& saved, Deltas& deltas) const;
   /// grads.router += the gradient of the centroids. The bias has none: model/balance.h moves it.
-  void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+  /// @param x  that of `forward`
+  void backward_weight(const Context& context, const Tensor& x, const Deltas& deltas,
                        MoeWeights& grads) const;
 
  private:

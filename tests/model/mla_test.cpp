@@ -145,8 +145,8 @@ struct TrainingStep {
     Mla::Deltas deltas;
     grad = zero_parameters(config, grads);
     y = mla.forward(context, x, sequences, &saved);
-    dx = mla.backward_input(context, dy, sequences, saved, deltas);
-    mla.backward_weight(context, saved, deltas, grads);
+    dx = mla.backward_input(context, x, dy, sequences, saved, deltas);
+    mla.backward_weight(context, x, saved, deltas, grads);
   }
 };
 
@@ -290,15 +290,16 @@ TEST(MlaTest, GradientsAreAddedToWhatIsThere) {
   const Sequences sequences = sequences_of({8});
   Mla::Saved saved;
   Mla::Deltas deltas;
-  mla.forward(context, hashed(1, {8, 24}, 4.0F), sequences, &saved);
-  mla.backward_input(context, hashed(2, {8, 24}, 2.0F), sequences, saved, deltas);
+  const Tensor x = hashed(1, {8, 24}, 4.0F);
+  mla.forward(context, x, sequences, &saved);
+  mla.backward_input(context, x, hashed(2, {8, 24}, 2.0F), sequences, saved, deltas);
   MlaWeights once;
   MlaWeights twice;
   const auto once_by_name = zero_parameters(config, once);
   const auto twice_by_name = zero_parameters(config, twice);
-  mla.backward_weight(context, saved, deltas, once);
-  mla.backward_weight(context, saved, deltas, twice);
-  mla.backward_weight(context, saved, deltas, twice);
+  mla.backward_weight(context, x, saved, deltas, once);
+  mla.backward_weight(context, x, saved, deltas, twice);
+  mla.backward_weight(context, x, saved, deltas, twice);
   for (const auto& [name, grad] : once_by_name) {
     for (float& value : grad->values()) value *= 2.0F;
     EXPECT_LT(relative_error(twice_by_name.at(name)->values(), grad->values()), 1e-6) << name;
@@ -417,10 +418,12 @@ TEST(MlaTest, CacheHoldsTheNormalisedLatentAndTheRotatedKeyOnly) {
   const Mla mla(config, weights, rope);
   Mla::Saved saved;
   mla.forward({pool}, x, sequences_of({9}), &saved);
+  Mla::Deltas deltas;  // with the latents after their norm
+  mla.backward_input({pool}, x, hashed(2, {9, 24}, 2.0F), sequences_of({9}), saved, deltas);
   mla.forward_cached({pool}, x, cache.layers[0]);
   for (std::int64_t t = 0; t < 9; ++t) {
     const auto row = cache.layers[0].rows.rows(t, t + 1).values();
-    EXPECT_LT(relative_error(row.first(12), saved.kv_latent_norm.rows(t, t + 1).values()), 1e-6);
+    EXPECT_LT(relative_error(row.first(12), deltas.kv_latent_norm.rows(t, t + 1).values()), 1e-6);
     EXPECT_LT(relative_error(row.subspan(12), saved.kv_a.rows(t, t + 1).values().subspan(12)), 1e-6);
   }
 }

@@ -87,7 +87,7 @@ TEST(MlpTest, GradientsAreSlopes) {
   grads.gate_proj.weight = Tensor::zeros({kWidth, kHidden});
   grads.up_proj.weight = Tensor::zeros({kWidth, kHidden});
   grads.down_proj.weight = Tensor::zeros({kHidden, kWidth});
-  mlp.backward_weight(Context{pool}, saved, deltas, grads);
+  mlp.backward_weight(Context{pool}, x, deltas, grads);
 
   const auto check = [&](Tensor& values, const Tensor& gradient, const char* what) {
     for (std::size_t i = 0; i < values.values().size(); ++i) {
@@ -121,9 +121,9 @@ TEST(MlpTest, WeightGradientsAreAddedToWhatIsThere) {
   grads.gate_proj.weight = Tensor::zeros({kWidth, kHidden});
   grads.up_proj.weight = Tensor::zeros({kWidth, kHidden});
   grads.down_proj.weight = Tensor::zeros({kHidden, kWidth});
-  mlp.backward_weight(Context{pool}, saved, deltas, grads);
+  mlp.backward_weight(Context{pool}, x, deltas, grads);
   const Tensor once = grads.up_proj.weight.clone();
-  mlp.backward_weight(Context{pool}, saved, deltas, grads);
+  mlp.backward_weight(Context{pool}, x, deltas, grads);
   for (std::size_t i = 0; i < once.values().size(); ++i)
     EXPECT_NEAR(grads.up_proj.weight.values()[i], 2.0F * once.values()[i], 1e-6F);
 }

@@ -43,7 +43,7 @@ Pass run(const ModelConfig& config, const MoeWeights& weights, const Tensor& x, 
   pass.balance_loss = saved.router.balance_loss;
   pass.dx = moe.backward_input(context, hashed_values(7, x.shape(), 1.0F), sequences, kAlpha, saved, deltas);
   pass.grads = test::zeros_like(weights);
-  moe.backward_weight(context, saved, deltas, pass.grads);
+  moe.backward_weight(context, x, saved, deltas, pass.grads);
   return pass;
 }
 
