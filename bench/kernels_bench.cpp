@@ -3,6 +3,7 @@
 // [threads] [rounds]
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "kernels/norm.h"
 #include "kernels/swiglu.h"
 #include "machine_limits.h"
+#include "tensor/tensor.h"
 
 namespace fathom {
 namespace {
@@ -32,10 +34,12 @@ struct Contender {
 /// are 1.
 struct Weights {
   Weights(DType dtype, std::int64_t out, std::int64_t in)
-      : bytes(static_cast<std::size_t>(out * in) * dtype_size(dtype), std::byte{0x3C}),
+      : values(Tensor::empty({out, in}, dtype)),
         scales(static_cast<std::size_t>((out + 127) / 128 * ((in + 127) / 128)), 1.0F),
-        matrix{bytes.data(), dtype, out, in, dtype == DType::f8_e4m3 ? scales.data() : nullptr} {}
-  std::vector<std::byte> bytes;
+        matrix{values.data(), dtype, out, in, dtype == DType::f8_e4m3 ? scales.data() : nullptr} {
+    std::ranges::fill(values.bytes(), std::byte{0x3C});
+  }
+  Tensor values;
   std::vector<float> scales;
   WeightMatrix matrix;
 };
@@ -74,8 +78,9 @@ class Bench {
   }
 
   float* values(std::int64_t count) {
-    values_.push_back(bench_values(count));
-    return values_.back().data();
+    values_.push_back(Tensor::empty({count}));
+    std::ranges::copy(bench_values(count), values_.back().f32());
+    return values_.back().f32();
   }
 
   /// Few tokens times a matrix well over the last-level cache.
@@ -191,7 +196,7 @@ class Bench {
   MemoryReadLimit memory_;
   GemmLimit gemm_;
   std::vector<std::unique_ptr<Weights>> weights_;
-  std::vector<std::vector<float>> values_;
+  std::vector<Tensor> values_;
   std::vector<std::int32_t> targets_;
   std::vector<Contender> contenders_;
 };
