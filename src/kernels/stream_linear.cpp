@@ -1,11 +1,12 @@
 #include "kernels/stream_linear.h"
 
-#include <hwy/cache_control.h>
-
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
+#include <limits>
 
 #include "base/error.h"
+#include "kernels/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/stream_linear.cpp"
@@ -17,33 +18,66 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
-/// One token's sums over four rows. Named rather than an array, so that they stay in registers.
-struct FourSums {
+/// A vector for each of up to four rows of weights. Named rather than an array, so that they stay in
+/// registers.
+struct FourRows {
   VF row0;
   VF row1;
   VF row2;
   VF row3;
+};
 
-  HWY_INLINE void add(const FourSums& w, VF x) {
-    row0 = hn::MulAdd(w.row0, x, row0);
-    row1 = hn::MulAdd(w.row1, x, row1);
-    row2 = hn::MulAdd(w.row2, x, row2);
-    row3 = hn::MulAdd(w.row3, x, row3);
+/// Sums of kRows (1 or 4) rows of weights times each of kTokens tokens; nested for the same reason. However
+/// many rows and tokens, each one's sum is built in the same order.
+template <int kRows, int kTokens>
+struct Sums {
+  Sums<kRows, kTokens - 1> others;
+  FourRows own;
+
+  HWY_INLINE void clear() {
+    others.clear();
+    own.row0 = own.row1 = own.row2 = own.row3 = hn::Zero(DF());
+  }
+  /// @param x  the first token's values at the columns of `w`; tokens are `stride` apart
+  HWY_INLINE void add(const FourRows& w, const float* x, std::size_t stride) {
+    others.add(w, x, stride);
+    add_own(w, hn::LoadU(DF(), x + (kTokens - 1) * stride));
+  }
+  HWY_INLINE void add(const Sums& block, VF factor) {
+    others.add(block.others, factor);
+    add_own(block.own, factor);
+  }
+  /// @param y  where the first token's results go; tokens are `stride` apart
+  HWY_INLINE void store(float* y, std::int64_t stride) const {
+    others.store(y, stride);
+    const DF d;
+    y += (kTokens - 1) * stride;
+    y[0] = Reduce(d, own.row0);
+    if constexpr (kRows == 4) {
+      y[1] = Reduce(d, own.row1);
+      y[2] = Reduce(d, own.row2);
+      y[3] = Reduce(d, own.row3);
+    }
   }
 
-  HWY_INLINE void store(float* y, std::int64_t rows) const {
-    const DF d;
-    y[0] = Reduce(d, row0);
-    if (rows > 1) y[1] = Reduce(d, row1);
-    if (rows > 2) y[2] = Reduce(d, row2);
-    if (rows > 3) y[3] = Reduce(d, row3);
+ private:
+  HWY_INLINE void add_own(const FourRows& a, VF b) {
+    own.row0 = hn::MulAdd(a.row0, b, own.row0);
+    if constexpr (kRows == 4) {
+      own.row1 = hn::MulAdd(a.row1, b, own.row1);
+      own.row2 = hn::MulAdd(a.row2, b, own.row2);
+      own.row3 = hn::MulAdd(a.row3, b, own.row3);
+    }
   }
 };
 
-HWY_INLINE FourSums NoSums() {
-  const VF zero = hn::Zero(DF());
-  return {zero, zero, zero, zero};
-}
+template <int kRows>
+struct Sums<kRows, 0> {
+  HWY_INLINE void clear() {}
+  HWY_INLINE void add(const FourRows&, const float*, std::size_t) {}
+  HWY_INLINE void add(const Sums&, VF) {}
+  HWY_INLINE void store(float*, std::int64_t) const {}
+};
 
 /// Tokens whose sums over four rows fit the registers beside the weights.
 #if HWY_TARGET == HWY_AVX2
@@ -52,144 +86,189 @@ constexpr int kMostTokens = 2;
 constexpr int kMostTokens = 4;
 #endif
 
-/// Four rows of weights at a column.
-template <class W>
-struct FourRows {
-  using Type = typename W::Type;
-  const Type* row0;
-  const Type* row1;
-  const Type* row2;
-  const Type* row3;
+/// Columns that W::Quad covers.
+HWY_INLINE std::size_t QuadColumns() {
+  return 4 * hn::Lanes(DF());
+}
 
-  [[nodiscard]] HWY_INLINE FourSums load(std::size_t i) const {
-    const DF d;
-    return {W::Load(d, row0 + i), W::Load(d, row1 + i), W::Load(d, row2 + i), W::Load(d, row3 + i)};
+/// kRows rows of weights, read a quad of columns at a time.
+template <class W, int kRows>
+class RowReader {
+ public:
+  using Type = typename W::Type;
+  using Columns = Type[4 * hn::MaxLanes(DF())];  // of a quad
+
+  /// @param next  kRows rows to ask for meanwhile, or null
+  HWY_INLINE RowReader(const Type* rows, std::size_t in, const Type* next)
+      : start0_(rows),
+        start1_(start0_ + (kRows == 4 ? in : 0)),
+        start2_(start1_ + (kRows == 4 ? in : 0)),
+        start3_(start2_ + (kRows == 4 ? in : 0)),
+        next_(next) {}
+
+  HWY_INLINE void load(std::size_t column) {
+    if (next_ != nullptr) PrefetchQuads(next_ + kRows * column);
+    quad0_.load(start0_ + column, watch0_);
+    if constexpr (kRows == 4) {
+      quad1_.load(start1_ + column, watch1_);
+      quad2_.load(start2_ + column, watch2_);
+      quad3_.load(start3_ + column, watch3_);
+    }
   }
-  HWY_INLINE void load_pair(std::size_t i, FourSums& first, FourSums& second) const {
-    const DF d;
-    const Pair pair0 = W::LoadPair(d, row0 + i);
-    const Pair pair1 = W::LoadPair(d, row1 + i);
-    const Pair pair2 = W::LoadPair(d, row2 + i);
-    const Pair pair3 = W::LoadPair(d, row3 + i);
-    first = {pair0.first, pair1.first, pair2.first, pair3.first};
-    second = {pair0.second, pair1.second, pair2.second, pair3.second};
+  /// n columns, and zeros for the rest of the quad. `memory` is in use until the next load.
+  HWY_INLINE void load_some(std::size_t column, std::size_t n, Columns (&memory)[kRows]) {
+    quad0_.load(Padded(start0_ + column, n, memory[0]), watch0_);
+    if constexpr (kRows == 4) {
+      quad1_.load(Padded(start1_ + column, n, memory[1]), watch1_);
+      quad2_.load(Padded(start2_ + column, n, memory[2]), watch2_);
+      quad3_.load(Padded(start3_ + column, n, memory[3]), watch3_);
+    }
   }
-  [[nodiscard]] HWY_INLINE FourSums load_some(std::size_t i, std::size_t n) const {
-    const DF d;
-    return {W::LoadSome(d, row0 + i, n), W::LoadSome(d, row1 + i, n), W::LoadSome(d, row2 + i, n),
-            W::LoadSome(d, row3 + i, n)};
+  template <int kPart>
+  [[nodiscard]] HWY_INLINE FourRows part() const {
+    FourRows part;
+    part.row0 = quad0_.template part<kPart>();
+    if constexpr (kRows == 4) {
+      part.row1 = quad1_.template part<kPart>();
+      part.row2 = quad2_.template part<kPart>();
+      part.row3 = quad3_.template part<kPart>();
+    } else {
+      part.row1 = part.row2 = part.row3 = part.row0;
+    }
+    return part;
   }
+  [[nodiscard]] HWY_INLINE bool met_nan(std::int64_t row) const {
+    if constexpr (kRows == 1) return watch0_.any();
+    return row == 0 ? watch0_.any() : row == 1 ? watch1_.any() : row == 2 ? watch2_.any() : watch3_.any();
+  }
+
+ private:
+  static HWY_INLINE const Type* Padded(const Type* from, std::size_t n, Columns& to) {
+    std::memset(to, 0, sizeof(to));
+    std::memcpy(to, from, n * sizeof(Type));
+    return to;
+  }
+  /// Into the second cache: the first has rows and x enough.
+  static HWY_INLINE void PrefetchQuads(const Type* from) {
+    constexpr std::size_t kLine = 64;
+    constexpr int kSecondCache = 2;
+    const auto* bytes = reinterpret_cast<const std::byte*>(from);
+    for (std::size_t b = 0; b < kRows * sizeof(Columns); b += kLine)
+      __builtin_prefetch(bytes + b, 0, kSecondCache);
+  }
+
+  const Type* start0_;
+  const Type* start1_;
+  const Type* start2_;
+  const Type* start3_;
+  const Type* next_;
+  typename W::Quad quad0_;
+  typename W::Quad quad1_;
+  typename W::Quad quad2_;
+  typename W::Quad quad3_;
+  typename W::NanWatch watch0_;
+  typename W::NanWatch watch1_;
+  typename W::NanWatch watch2_;
+  typename W::NanWatch watch3_;
 };
 
-/// Four rows times kTokens tokens. The columns go in blocks of `block`, each with its factor scale[i] ·
-/// W::kFactor (no `scale`: one block of all columns). However many tokens, each one's sums are built in the
-/// same order.
-template <class W, int kTokens>
-HWY_INLINE void MultiplyFourRows(const FourRows<W>& rows, std::size_t in, std::size_t block,
-                                 const float* scale, const float* HWY_RESTRICT x,
-                                 FourSums (&sums)[kMostTokens]) {
+/// Adds the quad of columns that `rows` has loaded.
+template <class W, int kRows, int kTokens>
+HWY_INLINE void AddQuad(const RowReader<W, kRows>& rows, const float* x, std::size_t x_stride,
+                        Sums<kRows, kTokens>& sums) {
+  const std::size_t lanes = hn::Lanes(DF());
+  sums.add(rows.template part<0>(), x, x_stride);
+  sums.add(rows.template part<1>(), x + lanes, x_stride);
+  sums.add(rows.template part<2>(), x + 2 * lanes, x_stride);
+  sums.add(rows.template part<3>(), x + 3 * lanes, x_stride);
+}
+
+/// kRows rows times kTokens tokens. The columns go in blocks, for independent chains of sums and for factors.
+/// @param next  as RowReader takes it
+/// @param scale  a factor for each kScaleBlock columns, or null
+/// @param x  [kTokens, `in` in whole quads], in W's order of columns, zeros at the end
+/// @param y  kRows results of each token
+template <class W, int kRows, int kTokens>
+HWY_INLINE void MultiplyRows(const typename W::Type* rows, const typename W::Type* next, std::size_t in,
+                             const float* scale, const float* HWY_RESTRICT x, float* y,
+                             std::int64_t y_stride) {
   const DF d;
-  const std::size_t lanes = hn::Lanes(d);
-  for (std::size_t begin = 0; begin < in; begin += block) {
-    const std::size_t end = std::min(in, begin + block);
-    FourSums sum0 = NoSums();
-    FourSums sum1 = NoSums();
-    FourSums sum2 = NoSums();
-    FourSums sum3 = NoSums();
+  const std::size_t step = QuadColumns();
+  const std::size_t x_stride = hwy::RoundUpTo(in, step);
+  RowReader<W, kRows> reader(rows, in, next);
+  Sums<kRows, kTokens> total;
+  total.clear();
+  for (std::size_t begin = 0; begin < in; begin += kScaleBlock) {
+    const std::size_t end = std::min<std::size_t>(in, begin + kScaleBlock);
+    Sums<kRows, kTokens> sums;
+    sums.clear();
     std::size_t i = begin;
-    for (; i + 2 * lanes <= end; i += 2 * lanes) {
-      const std::size_t j = i + lanes;
-      FourSums first;
-      FourSums second;
-      rows.load_pair(i, first, second);
-      sum0.add(first, hn::LoadU(d, x + i));
-      sum0.add(second, hn::LoadU(d, x + j));
-      if constexpr (kTokens > 1) {
-        sum1.add(first, hn::LoadU(d, x + in + i));
-        sum1.add(second, hn::LoadU(d, x + in + j));
-      }
-      if constexpr (kTokens > 2) {
-        sum2.add(first, hn::LoadU(d, x + 2 * in + i));
-        sum2.add(second, hn::LoadU(d, x + 2 * in + j));
-        sum3.add(first, hn::LoadU(d, x + 3 * in + i));
-        sum3.add(second, hn::LoadU(d, x + 3 * in + j));
-      }
-    }
-    if (i + lanes <= end) {
-      const FourSums w = rows.load(i);
-      sum0.add(w, hn::LoadU(d, x + i));
-      if constexpr (kTokens > 1) sum1.add(w, hn::LoadU(d, x + in + i));
-      if constexpr (kTokens > 2) {
-        sum2.add(w, hn::LoadU(d, x + 2 * in + i));
-        sum3.add(w, hn::LoadU(d, x + 3 * in + i));
-      }
-      i += lanes;
+    for (; i + step <= end; i += step) {
+      reader.load(i);
+      AddQuad(reader, x + i, x_stride, sums);
     }
     if (i < end) {
-      const std::size_t n = end - i;
-      const FourSums w = rows.load_some(i, n);
-      sum0.add(w, LoadSome(d, x + i, n));
-      if constexpr (kTokens > 1) sum1.add(w, LoadSome(d, x + in + i, n));
-      if constexpr (kTokens > 2) {
-        sum2.add(w, LoadSome(d, x + 2 * in + i, n));
-        sum3.add(w, LoadSome(d, x + 3 * in + i, n));
-      }
+      typename RowReader<W, kRows>::Columns rest[kRows];
+      reader.load_some(i, end - i, rest);
+      AddQuad(reader, x + i, x_stride, sums);
     }
-    const float factor = scale != nullptr ? scale[begin / block] : 1.0F;
-    const VF factors = hn::Set(d, factor * W::kFactor);
-    sums[0].add(sum0, factors);
-    if constexpr (kTokens > 1) sums[1].add(sum1, factors);
-    if constexpr (kTokens > 2) {
-      sums[2].add(sum2, factors);
-      sums[3].add(sum3, factors);
-    }
+    total.add(sums, hn::Set(d, (scale != nullptr ? scale[begin / kScaleBlock] : 1.0F) * W::kQuadFactor));
   }
+  total.store(y, y_stride);
+  for (std::int64_t r = 0; r < kRows; ++r)
+    if (reader.met_nan(r))
+      for (int t = 0; t < kTokens; ++t) y[t * y_stride + r] = std::numeric_limits<float>::quiet_NaN();
 }
 
-/// Sums of kTokens tokens into y[t, row..row + count).
-template <class W, int kTokens>
-void FourRowsOfTokens(const FourRows<W>& rows, const WeightMatrix& w, std::size_t block, const float* scale,
-                      const float* x, float* y, std::int64_t count) {
-  FourSums sums[kMostTokens];
-  for (int t = 0; t < kTokens; ++t) sums[t] = NoSums();
-  MultiplyFourRows<W, kTokens>(rows, static_cast<std::size_t>(w.in), block, scale, x, sums);
-  for (int t = 0; t < kTokens; ++t) sums[t].store(y + t * w.out, count);
-}
-
-/// Asks for the beginnings of the rows that come next: the processor's own prefetching starts anew with each
-/// row, and finds its stride only some lines in.
-template <class Type>
-HWY_INLINE void PrefetchRows(const Type* first, std::int64_t rows, std::int64_t in) {
-  constexpr std::size_t kLine = 64;
-  constexpr std::size_t kHead = 512;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(first + r * in);
-    const std::size_t head = std::min(kHead, static_cast<std::size_t>(in) * sizeof(Type));
-    for (std::size_t b = 0; b < head; b += kLine) hwy::Prefetch(bytes + b);
+/// x as MultiplyRows wants it: itself, or a copy in this thread's scratch memory.
+template <class W>
+const float* LayOutInputs(const float* x, std::int64_t tokens, std::size_t in) {
+  const DF d;
+  const std::size_t step = QuadColumns();
+  const std::size_t stride = hwy::RoundUpTo(in, step);
+  if (W::kColumnsInOrder && stride == in) return x;
+  float* copy = thread_scratch(static_cast<std::size_t>(tokens) * stride);
+  for (float* to = copy; tokens > 0; --tokens, x += in, to += stride) {
+    std::copy_n(x, in, to);
+    std::fill(to + in, to + stride, 0.0F);
+    if constexpr (!W::kColumnsInOrder)
+      for (std::size_t i = 0; i < stride; i += step) W::OrderColumns(d, to + i);
   }
+  return copy;
 }
 
+/// Rows [begin, end) in groups of kRows, as far as they go, times each token. Returns the first row left.
+template <class W, int kRows>
+HWY_INLINE std::int64_t StreamGroups(const WeightMatrix& w, std::int64_t begin, std::int64_t end,
+                                     const float* x, std::int64_t tokens, float* y) {
+  const auto in = static_cast<std::size_t>(w.in);
+  const std::int64_t blocks = (w.in + kScaleBlock - 1) / kScaleBlock;
+  const auto x_stride = static_cast<std::int64_t>(hwy::RoundUpTo(in, QuadColumns()));
+  std::int64_t row = begin;
+  for (; row + kRows <= end; row += kRows) {
+    const auto* rows = static_cast<const typename W::Type*>(w.data) + row * w.in;
+    const float* scale = w.block_scale != nullptr ? w.block_scale + row / kScaleBlock * blocks : nullptr;
+    const auto* next = kRows > 1 && row + 2 * kRows <= end ? rows + kRows * w.in : nullptr;
+    std::int64_t t = 0;
+    const auto multiply = [&]<int kTokens>() HWY_ATTR {
+      for (; t + kTokens <= tokens; t += kTokens, next = nullptr)
+        MultiplyRows<W, kRows, kTokens>(rows, next, in, scale, x + t * x_stride, y + t * w.out + row, w.out);
+    };
+    if constexpr (kMostTokens == 4) multiply.template operator()<4>();
+    multiply.template operator()<2>();
+    multiply.template operator()<1>();
+  }
+  return row;
+}
+
+/// A token alone goes row by row: memory is read in one go from begin to end, which is what processors
+/// foresee best. More tokens go by four rows, for fewer loads of x.
 template <class W>
 void StreamRows(const WeightMatrix& w, std::int64_t begin, std::int64_t end, const float* x,
                 std::int64_t tokens, float* y) {
-  const auto* data = static_cast<const typename W::Type*>(w.data);
-  const std::int64_t blocks = (w.in + kScaleBlock - 1) / kScaleBlock;
-  const auto block = static_cast<std::size_t>(w.block_scale != nullptr ? kScaleBlock : w.in);
-  for (std::int64_t row = begin; row < end; row += 4) {
-    // Past the last row, the last again: its sums are not stored.
-    const auto start = [&](std::int64_t i) { return data + std::min(row + i, end - 1) * w.in; };
-    const FourRows<W> rows{start(0), start(1), start(2), start(3)};
-    const float* scale = w.block_scale != nullptr ? w.block_scale + row / kScaleBlock * blocks : nullptr;
-    const std::int64_t count = std::min<std::int64_t>(4, end - row);
-    PrefetchRows(data + (row + count) * w.in, std::min<std::int64_t>(4, end - row - count), w.in);
-    std::int64_t t = 0;
-    if constexpr (kMostTokens == 4)
-      for (; t + 4 <= tokens; t += 4)
-        FourRowsOfTokens<W, kMostTokens>(rows, w, block, scale, x + t * w.in, y + t * w.out + row, count);
-    for (; t + 2 <= tokens; t += 2)
-      FourRowsOfTokens<W, 2>(rows, w, block, scale, x + t * w.in, y + t * w.out + row, count);
-    if (t < tokens) FourRowsOfTokens<W, 1>(rows, w, block, scale, x + t * w.in, y + t * w.out + row, count);
-  }
+  x = LayOutInputs<W>(x, tokens, static_cast<std::size_t>(w.in));
+  if (tokens > 1) begin = StreamGroups<W, 4>(w, begin, end, x, tokens, y);
+  StreamGroups<W, 1>(w, begin, end, x, tokens, y);
 }
 
 /// `count` values times `factor`.

@@ -1,10 +1,16 @@
 // Loads of stored types as f32, exactly, in Highway's per-target form (see kernels/simd_math-inl.h). Each
 // type offers
 //
-//   Type                       what lies in memory
-//   Load(d, p), LoadSome(d, p, n)   a vector of f32, times 1 / kFactor
-//   LoadPair(d, p)             two vectors, for less than two loads where the type allows
-//   kFactor                    a power of two that the caller multiplies by (folded into a block's scale)
+//   Type                          what lies in memory
+//   Load(d, p), LoadSome(d, p, n) a vector of f32, times 1 / kFactor
+//   kFactor                       a power of two that the caller multiplies by
+//
+// and for inner products, where more may be left to the caller,
+//
+//   LoadQuad(d, p, watch)         four vectors of f32, times 1 / kQuadFactor with x as OrderColumns leaves it
+//   kColumnsInOrder               whether the four hold the columns as they lie; otherwise
+//   OrderColumns(d, x)            puts as many values of x into their order and scale, in place
+//   NanWatch                      sees NaNs that LoadQuad turns into numbers: any(), after the last load
 
 #if defined(FATHOM_KERNELS_WIDEN_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FATHOM_KERNELS_WIDEN_INL_H_
@@ -19,33 +25,41 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
-struct Pair {
-  VF first;
-  VF second;
+/// What types share for which there is nothing better.
+template <class W, class T>
+struct LoadsInOrder {
+  struct NanWatch {
+    [[nodiscard]] HWY_INLINE bool any() const { return false; }
+  };
+  class Quad {
+   public:
+    HWY_INLINE void load(const T* p, NanWatch& /*watch*/) { at_ = p; }
+    template <int kPart>
+    [[nodiscard]] HWY_INLINE VF part() const {
+      const DF d;
+      return W::Load(d, at_ + kPart * hn::Lanes(d));
+    }
+
+   private:
+    const T* at_;
+  };
+  static constexpr float kFactor = 1.0F;
+  static constexpr float kQuadFactor = 1.0F;
+  static constexpr bool kColumnsInOrder = true;
 };
 
-/// What types do for which there is nothing better.
-template <class W>
-HWY_INLINE Pair LoadTwo(DF d, const typename W::Type* p) {
-  return {W::Load(d, p), W::Load(d, p + hn::Lanes(d))};
-}
-
-struct FromF32 {
+struct FromF32 : LoadsInOrder<FromF32, float> {
   using Type = float;
-  static constexpr float kFactor = 1.0F;
   static HWY_INLINE VF Load(DF d, const float* p) { return hn::LoadU(d, p); }
-  static HWY_INLINE Pair LoadPair(DF d, const Type* p) { return LoadTwo<FromF32>(d, p); }
   static HWY_INLINE VF LoadSome(DF d, const float* p, std::size_t n) {
     return HWY_NAMESPACE::LoadSome(d, p, n);
   }
 };
 
 /// The upper half of an f32.
-struct FromBf16 {
+struct FromBf16 : LoadsInOrder<FromBf16, std::uint16_t> {
   using Type = std::uint16_t;
-  static constexpr float kFactor = 1.0F;
   static HWY_INLINE VF Load(DF d, const Type* p) { return Widen(d, hn::LoadU(Half(), p)); }
-  static HWY_INLINE Pair LoadPair(DF d, const Type* p) { return LoadTwo<FromBf16>(d, p); }
   static HWY_INLINE VF LoadSome(DF d, const Type* p, std::size_t n) {
     return Widen(d, HWY_NAMESPACE::LoadSome(Half(), p, n));
   }
@@ -62,11 +76,9 @@ struct FromBf16 {
 
 /// The baseline has no conversions of its own that know infinities: lane by lane, as numerics/ defines them.
 template <class Small>
-struct FromSmall {
+struct FromSmall : LoadsInOrder<FromSmall<Small>, decltype(Small::bits)> {
   using Type = decltype(Small::bits);
-  static constexpr float kFactor = 1.0F;
   static HWY_INLINE VF Load(DF d, const Type* p) { return LoadSome(d, p, hn::Lanes(d)); }
-  static HWY_INLINE Pair LoadPair(DF d, const Type* p) { return LoadTwo<FromSmall>(d, p); }
   static HWY_INLINE VF LoadSome(DF d, const Type* p, std::size_t n) {
     HWY_ALIGN float lanes[hn::MaxLanes(DF())] = {};
     for (std::size_t i = 0; i < n; ++i) {
@@ -82,11 +94,9 @@ using FromF8E4M3 = FromSmall<F8E4M3>;
 
 #else
 
-struct FromF16 {
+struct FromF16 : LoadsInOrder<FromF16, std::uint16_t> {
   using Type = std::uint16_t;
-  static constexpr float kFactor = 1.0F;
   static HWY_INLINE VF Load(DF d, const Type* p) { return Widen(d, hn::LoadU(Half(), p)); }
-  static HWY_INLINE Pair LoadPair(DF d, const Type* p) { return LoadTwo<FromF16>(d, p); }
   static HWY_INLINE VF LoadSome(DF d, const Type* p, std::size_t n) {
     return Widen(d, HWY_NAMESPACE::LoadSome(Half(), p, n));
   }
@@ -111,11 +121,62 @@ struct FromF8E4M3 {
     const hn::Rebind<std::int16_t, DF> half;
     return AsF32(d, AsF16(half, HWY_NAMESPACE::LoadSome(Quarter(), p, n)));
   }
-  static HWY_INLINE Pair LoadPair(DF d, const Type* p) {
-    const hn::Repartition<std::int16_t, DF> whole;
-    const hn::Half<decltype(whole)> half;
-    const auto both = AsF16(whole, hn::LoadU(hn::Rebind<std::int8_t, decltype(whole)>(), p));
-    return {AsF32(d, hn::LowerHalf(half, both)), AsF32(d, hn::UpperHalf(half, both))};
+
+  /// Four columns lie in each lane of 32 bits. A code whose exponent is put at the bottom of an f32's counts
+  /// as 2^-120 of its value, subnormals too; x takes half of that, and the sums the rest, so that neither
+  /// leaves the range of f32 for any |x| between 2^-60 and 2^67.
+  static constexpr bool kColumnsInOrder = false;
+  static constexpr float kHalfFactor = 0x1p60F;
+  static constexpr float kQuadFactor = kHalfFactor;
+  class NanWatch {
+   public:
+    HWY_INLINE NanWatch() : largest_(hn::Zero(Bytes())) {}
+    template <class V>
+    HWY_INLINE void see(V codes) {
+      const Bytes bytes;
+      largest_ = hn::Max(largest_, hn::And(hn::BitCast(bytes, codes), hn::Set(bytes, kNan)));
+    }
+    [[nodiscard]] HWY_INLINE bool any() const {
+      const Bytes bytes;
+      return !hn::AllFalse(bytes, hn::Eq(largest_, hn::Set(bytes, kNan)));
+    }
+
+   private:
+    using Bytes = hn::Repartition<std::uint8_t, DF>;
+    static constexpr std::uint8_t kNan = 0x7F;  // the only one, either sign
+    hn::Vec<Bytes> largest_;
+  };
+  class Quad {
+   public:
+    HWY_INLINE void load(const Type* p, NanWatch& watch) {
+      codes_ = hn::BitCast(Lanes(), hn::LoadU(hn::Repartition<std::int8_t, DF>(), p));
+      watch.see(codes_);
+    }
+    /// Of the code in the upper eight bits of a lane the sign stays, and the exponent's last bit goes from 27
+    /// to 23.
+    template <int kPart>
+    [[nodiscard]] HWY_INLINE VF part() const {
+      const auto mask = hn::Set(Lanes(), static_cast<std::int32_t>(0x87F00000U));
+      const auto at_top = hn::ShiftLeft<24 - 8 * kPart>(codes_);
+      return hn::BitCast(DF(), hn::And(hn::ShiftRight<4>(at_top), mask));
+    }
+
+   private:
+    using Lanes = hn::RebindToSigned<DF>;
+    hn::Vec<Lanes> codes_;
+  };
+  static HWY_INLINE void OrderColumns(DF d, float* x) {
+    const std::size_t lanes = hn::Lanes(d);
+    const VF factor = hn::Set(d, kHalfFactor);
+    VF part0;
+    VF part1;
+    VF part2;
+    VF part3;
+    hn::LoadInterleaved4(d, x, part0, part1, part2, part3);
+    hn::StoreU(hn::Mul(part0, factor), d, x);
+    hn::StoreU(hn::Mul(part1, factor), d, x + lanes);
+    hn::StoreU(hn::Mul(part2, factor), d, x + 2 * lanes);
+    hn::StoreU(hn::Mul(part3, factor), d, x + 3 * lanes);
   }
 
  private:

@@ -102,6 +102,40 @@ TEST(LinearTest, EveryCodeOfANarrowTypeWidensExactly) {
   expect_exact_widening<F8E4M3>(DType::f8_e4m3);
 }
 
+TEST(LinearTest, ANanWeightMakesItsOwnRowNan) {
+  ThreadPool pool(1);
+  for (const std::uint8_t code : {0x7F, 0xFF})
+    for (const std::size_t column : {0U, 70U, 201U}) {  // the last in the vectors' rest
+      std::vector<std::uint8_t> codes(std::size_t{6} * 202, F8E4M3::from_float(1.0F).bits);
+      codes[4 * 202 + column] = code;
+      const WeightMatrix w{codes.data(), DType::f8_e4m3, 6, 202, nullptr};
+      const std::vector<float> x(std::size_t{5} * 202, 0.5F);
+      for_each_target([&] {
+        for (const std::int64_t tokens : {1, 5}) {
+          const std::vector<float> y = forward(pool, x, tokens, w);
+          for (std::size_t i = 0; i < y.size(); ++i) {
+            if (i % 6 == 4) {
+              EXPECT_TRUE(std::isnan(y[i]));
+            } else {
+              EXPECT_EQ(y[i], 101.0F);
+            }
+          }
+        }
+      });
+    }
+}
+
+TEST(LinearTest, Fp8ProductsKeepTheirBitsFarFromOne) {
+  ThreadPool pool(1);
+  const std::vector<std::uint8_t> codes = {0x01, 0x7E};  // 2^-9, 448
+  const WeightMatrix w{codes.data(), DType::f8_e4m3, 1, 2, nullptr};
+  for (const float magnitude : {1e-12F, 1e-6F, 1.0F, 1e6F, 1e17F})
+    for_each_target([&] {
+      const std::vector<float> x = {448 * magnitude, magnitude};
+      EXPECT_FLOAT_EQ(forward(pool, x, 1, w).front(), magnitude * (448.0F + 448.0F / 512.0F));
+    });
+}
+
 TEST(LinearTest, OtherTypesAreAnError) {
   ThreadPool pool(1);
   const std::vector<std::int32_t> data(64);
