@@ -21,3 +21,5 @@ fathom_import(openblas cblas.h openblas openblas-pthread x86_64-linux-gnu/openbl
               openblas-serial x86_64-linux-gnu/openblas-serial)
 fathom_import(pcre2 pcre2.h pcre2-8)
 fathom_import(utf8proc utf8proc.h utf8proc)
+fathom_import(zlib zlib.h z)
+fathom_import(zstd zstd.h zstd)

@@ -50,6 +50,25 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
+InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
+  struct stat status {};
+  descriptor_ = open_for_reading(path, status);
+}
+
+InputFile::~InputFile() {
+  close(descriptor_);
+}
+
+std::size_t InputFile::read(std::span<std::byte> out) {
+  while (true) {
+    const ssize_t got = ::read(descriptor_, out.data(), out.size());
+    if (got < 0 && errno == EINTR) continue;
+    require(got >= 0, "{}: cannot read: {}", path_.string(), errno_text(errno));
+    bytes_read_ += static_cast<std::uint64_t>(got);
+    return static_cast<std::size_t>(got);
+  }
+}
+
 AtomicFile::AtomicFile(const std::filesystem::path& path)
     : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(getpid())) {
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -106,7 +125,7 @@ std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_
   std::string content(size, '\0');
   std::size_t at = 0;
   while (at < content.size()) {
-    const ssize_t got = read(file.value, content.data() + at, content.size() - at);
+    const ssize_t got = ::read(file.value, content.data() + at, content.size() - at);
     if (got < 0 && errno == EINTR) continue;
     require(got >= 0, "{}: cannot read: {}", path.string(), errno_text(errno));
     if (got == 0) break;

@@ -29,6 +29,26 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// A regular file read from its beginning to its end.
+class InputFile {
+ public:
+  /// Throws `Error` when the file cannot be opened or is not a regular file.
+  explicit InputFile(const std::filesystem::path& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  /// Reads up to `out.size()` bytes. @return how many; 0 at the end of the file alone
+  std::size_t read(std::span<std::byte> out);
+  [[nodiscard]] std::uint64_t bytes_read() const { return bytes_read_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_;
+  std::uint64_t bytes_read_ = 0;
+};
+
 /// A file that appears under its name whole or not at all: written beside it as `NAME.tmp-PID`, synced,
 /// renamed, and the folder synced. Destroyed before `commit`, it leaves nothing behind. Each failure throws
 /// `Error` with the file's name and the system's reason.
