@@ -94,8 +94,18 @@ void write_state(const std::filesystem::path& file, const TrainingState& state,
                   {"sequence_length", state.sequence_length},
                   {"seed", state.seed},
                   {"position", state.sequences}};
+  if (state.order_checksum) json["data"]["order_checksum"] = fmt::format("{:016x}", *state.order_checksum);
   json["learning_rate"] = training.schedule().at(state.step);
   write_file_atomically(file, json.dump(2) + "\n");
+}
+
+std::uint64_t hexadecimal(const Json& object, const std::string& key, const std::string& where) {
+  const auto digits = object.at(key).get<std::string>();
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  require(error == std::errc() && end == digits.data() + digits.size(),
+          "{}: \"{}\" must be a hexadecimal number", where, key);
+  return value;
 }
 
 }  // namespace
@@ -131,11 +141,8 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint) {
     state.sequence_length = data.at("sequence_length").get<std::int64_t>();
     state.seed = data.at("seed").get<std::int64_t>();
     state.sequences = data.at("position").get<std::int64_t>();
-    const auto hash = data.at("tokenizer_checksum").get<std::string>();
-    const auto [end, error] =
-        std::from_chars(hash.data(), hash.data() + hash.size(), state.tokenizer_hash, 16);
-    require(error == std::errc() && end == hash.data() + hash.size(),
-            "{}: \"tokenizer_checksum\" must be a hexadecimal number", where);
+    state.tokenizer_hash = hexadecimal(data, "tokenizer_checksum", where);
+    if (data.contains("order_checksum")) state.order_checksum = hexadecimal(data, "order_checksum", where);
   } catch (const Json::exception& error) {
     fail("{}: not a training state: {}", where, error.what());
   }

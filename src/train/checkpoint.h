@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "model/config.h"
@@ -22,7 +23,9 @@ struct TrainingState {
   std::int64_t sequence_length = 0;
   std::uint64_t tokenizer_hash = 0;  // of the data
   std::int64_t train_tokens = 0;     // in the data
-  std::filesystem::path data;        // the data folder, for messages and for resuming without --data
+  /// `DataManifest::order_checksum`; checkpoints from before there were sources have none.
+  std::optional<std::uint64_t> order_checksum = {};
+  std::filesystem::path data;  // the data folder, for messages and for resuming without --data
 };
 
 /// Writes RUN/checkpoints/step-NNNNNN, a Hugging Face folder that `fathom run` takes as it is:

@@ -71,12 +71,13 @@ class SplitWriter {
 
   void add(std::span<const std::int32_t> tokens, std::size_t bytes) {
     if (!writer_) {
-      split_.shards.push_back({fmt::format("{}-{:05}.tokens", name_, split_.shards.size())});
+      split_.shards.push_back({.file = fmt::format("{}-{:05}.tokens", name_, split_.shards.size())});
       writer_ = std::make_unique<TokenShardWriter>(folder_ / split_.shards.back().file, manifest_.vocab_size,
                                                    manifest_.tokenizer_hash);
     }
     writer_->add_document(tokens);
     split_.bytes += static_cast<std::int64_t>(bytes);
+    split_.shards.back().bytes += static_cast<std::int64_t>(bytes);
     if (writer_->tokens() >= shard_tokens_) end_shard();
   }
 
@@ -92,6 +93,7 @@ class SplitWriter {
     split_.tokens += writer_->tokens();
     split_.documents += writer_->documents();
     writer_->finish();
+    split_.shards.back().checksum = writer_->checksum();
     writer_.reset();
   }
 
@@ -131,6 +133,7 @@ DataManifest prepare_data(const PrepareOptions& options, ThreadPool& pool,
   manifest.tokenizer_hash = checksum(read_text_file(tokenizer_file, kLargestTokenizer));
   manifest.bos_token_id = tokenizer.bos().value_or(-1);
   manifest.eos_token_id = tokenizer.eos().value_or(-1);
+  manifest.sources.push_back({.name = "text"});
 
   const Corpus corpus(options.corpus);
   const Splitter splitter(options, corpus);

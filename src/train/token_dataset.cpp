@@ -9,7 +9,16 @@ namespace fathom {
 
 TokenDataset::TokenDataset(const std::filesystem::path& folder, const DataManifest& manifest,
                            std::string_view split, ThreadPool& pool) {
-  const DataSplit& described = manifest.split(split);
+  open(folder, manifest, manifest.split(split), pool);
+}
+
+TokenDataset::TokenDataset(const std::filesystem::path& folder, const DataManifest& manifest,
+                           std::string_view split, std::size_t source, ThreadPool& pool) {
+  open(folder, manifest, manifest.split(split, source), pool);
+}
+
+void TokenDataset::open(const std::filesystem::path& folder, const DataManifest& manifest,
+                        const DataSplit& described, ThreadPool& pool) {
   std::vector<std::optional<TokenShard>> opened(described.shards.size());
   pool.parallel_for(opened.size(),
                     [&](std::size_t i) { opened[i].emplace(folder / described.shards[i].file); });
@@ -21,6 +30,9 @@ TokenDataset::TokenDataset(const std::filesystem::path& folder, const DataManife
             shard.path().string(), shard.tokens(), shard.documents(), expected.tokens, expected.documents);
     require(shard.tokenizer_hash() == manifest.tokenizer_hash && shard.vocab_size() == manifest.vocab_size,
             "{}: made with another tokenizer than manifest.json says: prepare the data again",
+            shard.path().string());
+    require(!expected.checksum || shard.checksum() == *expected.checksum,
+            "{}: not the shard that manifest.json describes, by its checksum: prepare the data again",
             shard.path().string());
     begins_.push_back(begins_.back() + shard.tokens());
     shards_.push_back(std::move(*opened[i]));
@@ -40,6 +52,16 @@ void TokenDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
     begin += here;
     ++shard;
   }
+}
+
+std::vector<SourceTokens> open_sources(const std::filesystem::path& folder, const DataManifest& manifest,
+                                       std::string_view split, ThreadPool& pool) {
+  std::vector<SourceTokens> sources;
+  for (std::size_t i = 0; i < manifest.sources.size(); ++i) {
+    const DataSource& source = manifest.sources[i];
+    sources.push_back({source.name, source.weight, TokenDataset(folder, manifest, split, i, pool)});
+  }
+  return sources;
 }
 
 }  // namespace fathom

@@ -119,7 +119,8 @@ void TokenShardWriter::finish() {
   write(std::as_bytes(std::span(&footer, 1)).first(16));
   footer.checksum = checksum_.value();
   footer.magic = magic();
-  write(std::as_bytes(std::span(&footer, 1)).subspan(16));
+  buffer_.insert(buffer_.end(), std::as_bytes(std::span(&footer, 1)).begin() + 16,
+                 std::as_bytes(std::span(&footer, 1)).end());
   file_.write(buffer_);
   file_.commit();
 }
@@ -150,7 +151,7 @@ TokenShard::TokenShard(const std::filesystem::path& path) : file_(std::make_uniq
   const std::uint64_t expected = offsets_at + (footer.document_count + 1) * 8 + kFooterSize;
   require(expected == bytes.size(), "{}: {} tokens in {} documents need {} bytes, the file has {}", name,
           footer.token_count, footer.document_count, expected, bytes.size());
-  require(checksum(bytes.first(bytes.size() - 16)) == footer.checksum,
+  require(fathom::checksum(bytes.first(bytes.size() - 16)) == footer.checksum,
           "{}: checksum mismatch, the shard is damaged: prepare it again", name);
 
   token_width_ = header.token_width;
@@ -158,6 +159,7 @@ TokenShard::TokenShard(const std::filesystem::path& path) : file_(std::make_uniq
   document_count_ = static_cast<std::int64_t>(footer.document_count);
   vocab_size_ = static_cast<std::int64_t>(header.vocab_size);
   tokenizer_hash_ = header.tokenizer_hash;
+  checksum_ = footer.checksum;
   tokens_ = bytes.data() + kHeaderSize;
   offsets_ = bytes.data() + offsets_at;
 

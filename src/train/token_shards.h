@@ -35,6 +35,8 @@ class TokenShardWriter {
   [[nodiscard]] std::int64_t tokens() const { return static_cast<std::int64_t>(offsets_.back()); }
   [[nodiscard]] std::int64_t documents() const { return static_cast<std::int64_t>(offsets_.size()) - 1; }
   void finish();
+  /// Of the finished shard, as it stands in the file.
+  [[nodiscard]] std::uint64_t checksum() const { return checksum_.value(); }
 
  private:
   std::filesystem::path path_;
@@ -60,6 +62,8 @@ class TokenShard {
   [[nodiscard]] std::int64_t documents() const { return document_count_; }
   [[nodiscard]] std::int64_t vocab_size() const { return vocab_size_; }
   [[nodiscard]] std::uint64_t tokenizer_hash() const { return tokenizer_hash_; }
+  /// The checksum that stands in the file.
+  [[nodiscard]] std::uint64_t checksum() const { return checksum_; }
   [[nodiscard]] const std::filesystem::path& path() const { return file_->path(); }
 
   /// Index of the first token of document `i`; `documents()` gives the token count.
@@ -74,6 +78,7 @@ class TokenShard {
   std::int64_t document_count_ = 0;
   std::int64_t vocab_size_ = 0;
   std::uint64_t tokenizer_hash_ = 0;
+  std::uint64_t checksum_ = 0;
   const std::byte* tokens_ = nullptr;
   const std::byte* offsets_ = nullptr;
 };

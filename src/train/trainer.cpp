@@ -56,7 +56,7 @@ class Run {
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
                           : initial_weights(options, config_)),
         optimizer_(config_, weights_),
-        train_data_(options.data, manifest_, "train", pool),
+        train_data_(open_sources(options.data, manifest_, "train", pool)),
         held_out_data_(options.data, manifest_, "held_out", pool),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
         step_(config_, training_, weights_, loader_, optimizer_),
@@ -112,6 +112,7 @@ class Run {
     fresh.sequence_length = training_.sequence_length;
     fresh.tokenizer_hash = manifest_.tokenizer_hash;
     fresh.train_tokens = manifest_.train.tokens;
+    fresh.order_checksum = manifest_.order_checksum();
     fresh.data = std::filesystem::absolute(options_.data);
     if (!resumed_) return fresh;
 
@@ -122,6 +123,10 @@ class Run {
     require(saved.tokenizer_hash == fresh.tokenizer_hash && saved.train_tokens == fresh.train_tokens,
             "{}: the run was trained on other data ({}) than {}: resume with the same data", where,
             saved.data.string(), options_.data.string());
+    require(!saved.order_checksum || saved.order_checksum == fresh.order_checksum,
+            "{}: shards or weights of the sources in {} have changed since, and with them the run's place in "
+            "the data: restore its manifest.json",
+            where, options_.data.string());
     require(
         saved.sequence_length == fresh.sequence_length && saved.seed == fresh.seed,
         "{}: the run has training.sequence_length {} and training.seed {}, which fix its place in the data: "
@@ -177,7 +182,16 @@ class Run {
         format_count(static_cast<std::uint64_t>(manifest_.train.tokens)),
         format_count(static_cast<std::uint64_t>(training_.batch_size * training_.sequence_length)),
         context_.pool.threads());
+    if (train_data_.size() > 1) announce_sources();
     if (resumed_) log_info("continuing {} after step {}", folder_.path().string(), state_.step);
+  }
+
+  void announce_sources() const {
+    for (std::size_t i = 0; i < train_data_.size(); ++i)
+      log_info("source {}: {:.2f} % of the sequences, {} tokens, {:.2f} epochs in {} steps",
+               printable(train_data_[i].name), 100 * loader_.share(i),
+               format_count(static_cast<std::uint64_t>(train_data_[i].tokens.tokens())),
+               loader_.epochs(i, training_.steps * training_.batch_size), training_.steps);
   }
 
   void show(const StepMetrics& metrics) {
@@ -218,7 +232,7 @@ class Run {
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
   TransformerWeights weights_;
   Optimizer optimizer_;
-  TokenDataset train_data_;
+  std::vector<SourceTokens> train_data_;
   TokenDataset held_out_data_;
   BatchLoader loader_;
   TrainingStep step_;

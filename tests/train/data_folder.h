@@ -22,6 +22,7 @@ inline DataManifest write_data_folder(const std::filesystem::path& folder, std::
   DataManifest manifest;
   manifest.vocab_size = vocab_size;
   manifest.tokenizer_hash = checksum(tokenizer);
+  manifest.sources.push_back({.name = "text"});
   auto at = tokens.begin();
   for (std::size_t i = 0; i < shard_sizes.size(); ++i) {
     const std::string name = "train-" + std::to_string(i) + ".tokens";
@@ -29,7 +30,10 @@ inline DataManifest write_data_folder(const std::filesystem::path& folder, std::
     writer.add_document(std::vector<std::int32_t>(at, at + shard_sizes[i]));
     writer.finish();
     at += shard_sizes[i];
-    manifest.train.shards.push_back({name, shard_sizes[i], 1});
+    manifest.train.shards.push_back({.file = name,
+                                     .tokens = shard_sizes[i],
+                                     .documents = 1,
+                                     .checksum = TokenShard(folder / name).checksum()});
     manifest.train.tokens += shard_sizes[i];
     manifest.train.documents += 1;
   }

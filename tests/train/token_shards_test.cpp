@@ -10,13 +10,14 @@
 #include <numeric>
 #include <string>
 
-#include "base/error.h"
+#include "support/error_text.h"
 #include "support/file_size_limit.h"
 #include "support/shared_data.h"
 
 namespace fathom {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 
 std::string read_bytes(const std::filesystem::path& file) {
@@ -26,15 +27,6 @@ std::string read_bytes(const std::filesystem::path& file) {
 
 void write_bytes(const std::filesystem::path& file, const std::string& bytes) {
   std::ofstream(file, std::ios::binary) << bytes;
-}
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 class TokenShardTest : public testing::Test {
