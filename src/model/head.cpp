@@ -8,45 +8,38 @@
 #include "model/linear.h"
 
 namespace fathom {
-namespace {
 
-/// Rows of logits that are made at once.
-std::int64_t slice_rows(std::int64_t vocab) {
+std::int64_t head_slice_rows(std::int64_t vocab) {
   constexpr std::int64_t kLogits = std::int64_t{8} << 20;  // f32 values
   return std::clamp<std::int64_t>(kLogits / vocab, 16, 2048);
 }
 
-}  // namespace
-
 double head_loss(const Context& context, const LinearWeight& head, const Tensor& normed,
-                 std::span<const std::int32_t> targets, double factor, HeadGradients* grads,
+                 std::span<const std::int32_t> targets, double factor, HeadGradients& grads,
                  std::int64_t* counted) {
   const kernels::WeightMatrix matrix = head.matrix();
   const std::int64_t tokens = normed.dim(0);
   *counted = std::ranges::count_if(targets, [](std::int32_t target) { return target >= 0; });
-  if (grads != nullptr) {
-    grads->dnormed = Tensor::empty(normed.shape());
-    if (!grads->dweight.defined()) grads->dweight = Tensor::zeros({matrix.out, matrix.in});
-  }
+  grads.dnormed = Tensor::empty(normed.shape());
+  if (!grads.dweight.defined()) grads.dweight = Tensor::zeros({matrix.out, matrix.in});
   const double mean = *counted > 0 ? 1.0 / static_cast<double>(*counted) : 0.0;
-  const float scale = grads != nullptr ? static_cast<float>(factor * mean) : 0.0F;
+  const auto scale = static_cast<float>(factor * mean);
   std::vector<float> losses(static_cast<std::size_t>(tokens));
-  const std::int64_t step = slice_rows(matrix.out);
+  const std::int64_t step = head_slice_rows(matrix.out);
   for (std::int64_t begin = 0; begin < tokens; begin += step) {
     const std::int64_t end = std::min(tokens, begin + step);
     const Tensor x = normed.rows(begin, end);
     Tensor logits = linear_forward(context, head, x);
     kernels::cross_entropy(context.pool, logits.f32(), targets.data() + begin, end - begin, matrix.out, scale,
                            losses.data() + begin);
-    if (grads == nullptr) continue;
-    Tensor dx = grads->dnormed.rows(begin, end);
+    Tensor dx = grads.dnormed.rows(begin, end);
     if (scale == 0.0F) {
       dx.fill_zero();
       continue;
     }
     kernels::linear_backward_input(context.pool, logits.f32(), end - begin, matrix, dx.f32(), false);
     kernels::linear_backward_weight(context.pool, logits.f32(), x.f32(), end - begin, matrix.out, matrix.in,
-                                    grads->dweight.f32());
+                                    grads.dweight.f32());
   }
   double sum = 0;
   for (const float loss : losses) sum += loss;

@@ -15,16 +15,19 @@ struct HeadGradients {
   Tensor dweight;  // [vocab, hidden], added to
 };
 
+/// How many tokens' logits are made at once: about 32 MiB of them, whatever the batch and the vocabulary.
+std::int64_t head_slice_rows(std::int64_t vocab);
+
 /// Mean cross-entropy, in nats, of the head's predictions from hidden states after their norm. Logits exist
-/// only for a slice of tokens at a time: at most about 32 MiB, whatever the batch and the vocabulary.
+/// only for a slice of tokens at a time.
 /// @param normed   [tokens, hidden]
 /// @param targets  [tokens]; -1: no loss
 /// @param factor   of this loss in the total
-/// @param grads    where given, receives factor · d(loss); `dweight` must be zeros or an earlier sum
+/// @param grads    receives factor · d(loss); `dweight` must be zeros or an earlier sum
 /// @param counted  receives the number of targets that are not -1
 /// With no target at all the loss is 0.
 double head_loss(const Context& context, const LinearWeight& head, const Tensor& normed,
-                 std::span<const std::int32_t> targets, double factor, HeadGradients* grads,
+                 std::span<const std::int32_t> targets, double factor, HeadGradients& grads,
                  std::int64_t* counted);
 
 }  // namespace fathom

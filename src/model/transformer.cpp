@@ -93,10 +93,14 @@ Losses Transformer::forward(const Context& context, const Batch& batch, const Lo
   if (saved != nullptr) saved->output = x;
 
   HeadGradients gradients;
-  HeadGradients* wanted = saved != nullptr ? &gradients : nullptr;
+  std::vector<Tensor> states;  // of each depth, in evaluation: the heads are then evaluated together
   Tensor state = norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
-  losses.main = head_loss(context, weights_.lm_head, state, batch.targets, 1.0, wanted, &losses.targets);
-  if (saved != nullptr) saved->dnormed = gradients.dnormed;
+  if (saved != nullptr) {
+    losses.main = head_loss(context, weights_.lm_head, state, batch.targets, 1.0, gradients, &losses.targets);
+    saved->dnormed = gradients.dnormed;
+  } else {
+    states.push_back(state);
+  }
 
   Sequences shorter = sequences;
   for (std::size_t k = 0; k < mtp_.size(); ++k) {
@@ -104,18 +108,26 @@ Losses Transformer::forward(const Context& context, const Batch& batch, const Lo
     state = drop_last_rows(state, shorter);
     shorter = sequences.shortened(depth);
     std::vector<std::int32_t> tokens = ids_ahead(batch.tokens, sequences, depth);
-    const std::vector<std::int32_t> targets = ids_ahead(batch.targets, sequences, depth);
     state = mtp_[k].forward(context, embed(tokens), state, shorter,
                             saved != nullptr ? &saved->mtp[k].module : nullptr, load_of(mtp_[k].is_moe()));
-    std::int64_t counted = 0;
-    losses.mtp.push_back(head_loss(context, weights_.lm_head, state, targets,
-                                   factors.mtp / static_cast<double>(mtp_.size()), wanted, &counted));
-    if (saved != nullptr) {
-      saved->mtp[k].tokens = std::move(tokens);
-      saved->mtp[k].dnormed = gradients.dnormed;
+    if (saved == nullptr) {
+      states.push_back(state);
+      continue;
     }
+    std::int64_t counted = 0;
+    losses.mtp.push_back(head_loss(context, weights_.lm_head, state,
+                                   ids_ahead(batch.targets, sequences, depth),
+                                   factors.mtp / static_cast<double>(mtp_.size()), gradients, &counted));
+    saved->mtp[k].tokens = std::move(tokens);
+    saved->mtp[k].dnormed = gradients.dnormed;
   }
-  if (saved != nullptr) {
+  if (saved == nullptr) {
+    HeadEvaluation heads = evaluate_heads(context, weights_.lm_head, states, sequences, batch.targets);
+    losses.main = heads.losses.front();
+    losses.mtp.assign(heads.losses.begin() + 1, heads.losses.end());
+    losses.targets = heads.targets;
+    losses.drafts = std::move(heads.drafts);
+  } else {
     saved->dhead = gradients.dweight;
     for (const Block::Saved& block : saved->blocks) losses.balance += block.moe.router.balance_loss;
     for (const Saved::Mtp& mtp : saved->mtp) losses.balance += mtp.module.block.moe.router.balance_loss;

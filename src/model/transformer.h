@@ -7,6 +7,7 @@
 #include "model/block.h"
 #include "model/config.h"
 #include "model/context.h"
+#include "model/head_evaluation.h"
 #include "model/latent_cache.h"
 #include "model/mtp.h"
 #include "model/rope.h"
@@ -35,6 +36,7 @@ struct Losses {
   std::vector<double> mtp;  // one per MTP module
   double balance = 0;       // sum over MoE layers, before its factor; 0 in evaluation
   std::int64_t targets = 0;
+  std::vector<DraftAcceptance> drafts;  // one per MTP module; in evaluation only
   /// [MoE layer][n_routed_experts]: tokens that went to each expert; the MTP modules' blocks come last.
   std::vector<std::vector<std::int64_t>> expert_load;
 

@@ -26,6 +26,7 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   double mtp_nats = 0;
   std::int64_t bytes = 0;
   std::vector<std::vector<std::int64_t>> load;
+  std::vector<DraftAcceptance> drafts;
   bool has_mtp = false;
   for (std::int64_t first = 0; first < targets_; first += batch_targets_) {
     const Batch batch =
@@ -37,6 +38,8 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
       mtp_nats += *mtp * static_cast<double>(losses.targets);
     }
     add_load(load, losses.expert_load);
+    drafts.resize(losses.drafts.size());
+    for (std::size_t k = 0; k < drafts.size(); ++k) drafts[k].add(losses.drafts[k]);
     for (const std::int32_t target : batch.targets) bytes += token_bytes_[static_cast<std::size_t>(target)];
   }
   EvalMetrics metrics;
@@ -45,6 +48,11 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   const auto count = static_cast<double>(targets_);
   metrics.loss = nats / count;
   if (has_mtp) metrics.mtp_loss = mtp_nats / count;
+  for (const DraftAcceptance& draft : drafts) {
+    metrics.draft_acceptance.push_back(draft.greedy_rate());
+    metrics.sampled_draft_acceptance.push_back(draft.sampled_rate());
+  }
+  if (has_mtp) metrics.tokens_per_step = tokens_per_step(drafts);
   if (bytes > 0) metrics.bits_per_byte = nats / std::numbers::ln2 / static_cast<double>(bytes);
   if (!load.empty()) metrics.max_vio = mean_max_violation(load);
   metrics.expert_load = relative_load(load);

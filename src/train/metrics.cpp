@@ -44,6 +44,9 @@ OrderedJson to_json(const EvalMetrics& metrics) {
   json["held_out_mtp_loss"] = or_null(metrics.mtp_loss);
   json["bits_per_byte"] = metrics.bits_per_byte;
   json["held_out_tokens"] = metrics.tokens;
+  json["draft_acceptance"] = metrics.draft_acceptance;
+  json["sampled_draft_acceptance"] = metrics.sampled_draft_acceptance;
+  json["tokens_per_step"] = or_null(metrics.tokens_per_step);
   json["held_out_max_vio"] = or_null(metrics.max_vio);
   json["expert_load"] = metrics.expert_load;
   return json;
@@ -72,6 +75,9 @@ EvalMetrics eval_from_json(const Json& json) {
           .mtp_loss = number_or_none(json.at("held_out_mtp_loss")),
           .bits_per_byte = json.at("bits_per_byte").get<double>(),
           .tokens = json.at("held_out_tokens").get<std::int64_t>(),
+          .draft_acceptance = json.at("draft_acceptance").get<std::vector<double>>(),
+          .sampled_draft_acceptance = json.at("sampled_draft_acceptance").get<std::vector<double>>(),
+          .tokens_per_step = number_or_none(json.at("tokens_per_step")),
           .max_vio = number_or_none(json.at("held_out_max_vio")),
           .expert_load = json.at("expert_load").get<std::vector<std::vector<double>>>()};
 }

@@ -28,9 +28,14 @@ struct EvalMetrics {
   std::int64_t step = 0;
   double loss = 0;  // main head, nats per token
   std::optional<double> mtp_loss = {};
-  double bits_per_byte = 0;            // of the text, BOS and EOS counted as no bytes
-  std::int64_t tokens = 0;             // targets evaluated
-  std::optional<double> max_vio = {};  // mean over MoE layers, loads taken over all evaluated tokens
+  double bits_per_byte = 0;  // of the text, BOS and EOS counted as no bytes
+  std::int64_t tokens = 0;   // targets evaluated
+  /// Per MTP module: the part of its drafts that the main model takes, when both choose the most probable
+  /// token, and in expectation when both sample (model/head_evaluation.h).
+  std::vector<double> draft_acceptance = {};
+  std::vector<double> sampled_draft_acceptance = {};
+  std::optional<double> tokens_per_step = {};  // of speculative decoding by all modules, greedy
+  std::optional<double> max_vio = {};          // mean over MoE layers, loads taken over all evaluated tokens
   std::vector<std::vector<double>> expert_load =
       {};  // [MoE layers][n_routed_experts], relative to the layer's mean
 };

@@ -37,6 +37,18 @@ OrderedJson to_json(const std::vector<std::vector<double>>& rows) {
   return json;
 }
 
+OrderedJson to_json(const std::vector<Curve>& curves) {
+  OrderedJson json = OrderedJson::array();
+  for (const Curve& curve : curves) json.push_back(to_json(curve));
+  return json;
+}
+
+/// Adds a value to each curve; there come to be as many as there are values.
+void add_all(std::vector<Curve>& curves, double x, const std::vector<double>& values) {
+  if (curves.size() < values.size()) curves.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) curves[i].add(x, values[i]);
+}
+
 /// `text` for use inside a <script> element, where "</script>" would end it.
 std::string script_safe(const std::string& json) {
   std::string safe;
@@ -99,6 +111,8 @@ void Report::add(const EvalMetrics& metrics) {
   held_out_loss_.add(x, metrics.loss);
   bits_per_byte_.add(x, metrics.bits_per_byte);
   if (metrics.max_vio) held_out_max_vio_.add(x, *metrics.max_vio);
+  add_all(draft_acceptance_, x, metrics.draft_acceptance);
+  add_all(sampled_draft_acceptance_, x, metrics.sampled_draft_acceptance);
   if (evaluations_++ % heat_map_stride_ == 0 && !metrics.expert_load.empty()) {
     heat_maps_.push_back({metrics.step, metrics.expert_load});
     if (heat_maps_.size() > kMostHeatMaps) {
@@ -129,8 +143,11 @@ void Report::write(const std::filesystem::path& file) const {
                     {"held_out_max_vio", to_json(held_out_max_vio_)},
                     {"tokens_per_second", to_json(tokens_per_second_)}};
   data["layers"] = moe_layers_;
-  data["layer_max_vio"] = OrderedJson::array();
-  for (const Curve& curve : layer_max_vio_) data["layer_max_vio"].push_back(to_json(curve));
+  data["layer_max_vio"] = to_json(layer_max_vio_);
+  data["draft_acceptance"] = to_json(draft_acceptance_);
+  data["sampled_draft_acceptance"] = to_json(sampled_draft_acceptance_);
+  data["tokens_per_step"] =
+      last_eval_.tokens_per_step ? short_number(*last_eval_.tokens_per_step) : OrderedJson(nullptr);
   data["heat"] = OrderedJson::array();
   for (const HeatMap& map : heat_maps_)
     data["heat"].push_back({{"step", map.step}, {"load", to_json(map.load)}});

@@ -244,6 +244,9 @@ if (data.evaluated) {
   tile("Bits per byte", number(last(curves.bits_per_byte)));
 }
 if (curves.mtp_loss.length) tile("MTP loss", number(recent(curves.mtp_loss)));
+if (data.draft_acceptance.length)
+  tile(`Drafts taken (${number(data.tokens_per_step, 3)} tokens a step)`,
+    number(100 * last(data.draft_acceptance[0]), 3) + " %");
 if (curves.max_vio.length) tile("MaxVio, last batch", number(last(curves.max_vio), 3));
 tile("Tokens / s", count(recent(curves.tokens_per_second) ?? 0));
 
@@ -255,6 +258,11 @@ chart("Bits per byte, held-out", [{name: "bits per byte", color: "var(--orange)"
 chart("MTP loss", [
   {name: "each step", color: "var(--violet)", points: curves.mtp_loss, faint: true, quiet: true},
   {name: "MTP", color: "var(--violet)", points: smooth(curves.mtp_loss)}]);
+chart("MTP drafts that the main head takes, held-out text", data.draft_acceptance.flatMap((points, k) => {
+  const name = data.draft_acceptance.length > 1 ? `, depth ${k + 1}` : "", color = part => `hsl(${265 - 40 * k} 60% ${part}%)`;
+  return [{name: "greedy" + name, color: color(55), points, dots: true},
+    {name: "sampled" + name, color: color(75), points: data.sampled_draft_acceptance[k], dots: true}];
+}));
 chart("Learning rate", [{name: "learning rate", color: "var(--green)", points: curves.learning_rate}], {zero: true});
 chart("Gradient norm, before clipping", [
   {name: "each step", color: "var(--green)", points: curves.gradient_norm, faint: true, quiet: true},

@@ -208,6 +208,9 @@ class Run {
                     format_count(static_cast<std::uint64_t>(speed_)), format_duration(left / speed_));
     if (last_eval_)
       text += fmt::format("  held-out {:.4f} ({:.3f} bpb)", last_eval_->loss, last_eval_->bits_per_byte);
+    if (last_eval_ && last_eval_->tokens_per_step)
+      text += fmt::format("  drafts taken {:.0f} % ({:.2f} tokens a step)",
+                          100 * last_eval_->draft_acceptance.front(), *last_eval_->tokens_per_step);
     progress_.update(text);
     last_line_ = std::move(text);
   }

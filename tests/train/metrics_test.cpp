@@ -40,6 +40,9 @@ class MetricsLogTest : public testing::Test {
             .mtp_loss = std::nullopt,
             .bits_per_byte = 1.5,
             .tokens = 100,
+            .draft_acceptance = {0.75, 0.5},
+            .sampled_draft_acceptance = {0.625, 0.25},
+            .tokens_per_step = 2.125,
             .max_vio = 0.1,
             .expert_load = {{1.5, 0.5}, {1, 1}}};
   }
@@ -68,6 +71,9 @@ TEST_F(MetricsLogTest, ReadsBackWhatWasWritten) {
   EXPECT_THAT(got.layer_max_vio, ElementsAre(0.3, 0.5));
   EXPECT_EQ(evaluated.mtp_loss, std::nullopt);
   EXPECT_EQ(evaluated.bits_per_byte, 1.5);
+  EXPECT_THAT(evaluated.draft_acceptance, ElementsAre(0.75, 0.5));
+  EXPECT_THAT(evaluated.sampled_draft_acceptance, ElementsAre(0.625, 0.25));
+  EXPECT_EQ(evaluated.tokens_per_step, 2.125);
   EXPECT_THAT(evaluated.expert_load, ElementsAre(ElementsAre(1.5, 0.5), ElementsAre(1, 1)));
 }
 

@@ -109,6 +109,11 @@ TEST_F(TrainerTest, LossFallsOnTrainingAndHeldOutText) {
   EXPECT_LT(result.evaluation->loss, 0.5 * std::log(272.0));
   EXPECT_GT(result.evaluation->bits_per_byte, 0);
   EXPECT_EQ(result.evaluation->tokens, 100);
+  // The text repeats itself, so the module soon drafts what the main head says.
+  ASSERT_EQ(result.evaluation->draft_acceptance.size(), 1U);
+  EXPECT_GT(result.evaluation->draft_acceptance[0], 0.3);
+  EXPECT_GT(result.evaluation->sampled_draft_acceptance[0], 0.1);
+  EXPECT_DOUBLE_EQ(*result.evaluation->tokens_per_step, 1 + result.evaluation->draft_acceptance[0]);
 }
 
 TEST_F(TrainerTest, AResumedRunHasTheSameBytes) {
