@@ -127,7 +127,7 @@ std::vector<Row> summary_rows(const CheckpointReport& report) {
   if (!report.config_problem.empty()) rows.push_back({"config", printable(report.config_problem)});
   if (report.match) std::ranges::copy(match_rows(*report.match), std::back_inserter(rows));
   for (const auto& [key, value] : report.metadata)
-    rows.push_back({"metadata", printable(key + " = " + value)});
+    rows.push_back({"metadata", printable(fmt::format("{} = {}", key, value))});
   return rows;
 }
 

@@ -22,8 +22,8 @@ constexpr std::size_t kHugeBlock = 4 * kHugePage;
 /// Blocks come in sizes of 1, 1.25, 1.5 and 1.75 times a power of two: at most a quarter is wasted.
 std::size_t block_size(std::size_t bytes) {
   if (bytes <= 256) return 256;
-  const std::size_t step = std::bit_floor(bytes) / 4;
-  return (bytes + step - 1) / step * step;
+  const std::size_t step = std::bit_floor(bytes) / 4;  // a power of two
+  return (bytes + step - 1) & ~(step - 1);
 }
 
 class IdleBlocks {
