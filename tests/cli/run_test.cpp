@@ -22,7 +22,7 @@ using testing::HasSubstr;
 const std::string kModel = test::tiny_checkpoint("tiny_f32");
 
 TEST(RunCommandTest, GreedyAnswerIsThatOfTransformers) {
-  for (const char* name : {"tiny_f32", "tiny_bf16"}) {
+  for (const char* name : {"tiny_f32", "tiny_bf16", "tiny_fp8"}) {
     const test::TinyExpectation expected = test::tiny_expectations(name).back();
     const ProgramResult result =
         run_fathom({"run", test::tiny_checkpoint(name), expected.prompt, "--temperature", "0", "-n", "24"});

@@ -38,7 +38,7 @@ void expect_scores(const ProgramResult& result, const test::TinyExpectation& exp
 TEST(ScoreCommandTest, ScoresAreThoseOfTransformersHoweverTheTextIsGiven) {
   const test::TemporaryFolder folder;
   const std::string file = folder.path() / "text.txt";
-  for (const char* name : {"tiny_f32", "tiny_bf16"}) {
+  for (const char* name : {"tiny_f32", "tiny_bf16", "tiny_fp8"}) {
     const std::string model = test::tiny_checkpoint(name);
     const test::TinyExpectation expected = test::tiny_expectations(name).at(1);
     std::ofstream(file) << expected.prompt;

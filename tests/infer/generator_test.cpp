@@ -43,7 +43,7 @@ class GeneratorTest : public testing::Test {
 };
 
 TEST_F(GeneratorTest, GreedyAnswersAreThoseOfTransformers) {
-  for (const char* name : {"tiny_f32", "tiny_bf16"}) {
+  for (const char* name : {"tiny_f32", "tiny_bf16", "tiny_fp8"}) {
     const TextModel model = load_text_model(test::tiny_checkpoint(name));
     const Transformer transformer(model.config, model.weights, 128);
     const Generator generator(context_, transformer, model.tokenizer, {});

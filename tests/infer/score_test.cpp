@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -25,15 +26,17 @@ class ScoreTest : public testing::Test {
 };
 
 TEST_F(ScoreTest, LogProbabilitiesAreThoseOfTransformers) {
-  for (const char* name : {"tiny_f32", "tiny_bf16"}) {
+  for (const char* name : {"tiny_f32", "tiny_bf16", "tiny_fp8"}) {
     const TextModel model = load_text_model(test::tiny_checkpoint(name));
     const Transformer transformer(model.config, model.weights, 128);
     for (const test::TinyExpectation& expected : test::tiny_expectations(name)) {
       const Score score = score_tokens(context_, transformer, expected.ids);
       ASSERT_EQ(score.log_probabilities.size() + 1, expected.logprobs.size());
       for (std::size_t i = 1; i < expected.logprobs.size(); ++i)
-        EXPECT_NEAR(score.log_probabilities[i - 1], *expected.logprobs[i], 1e-4) << name << ", token " << i;
-      EXPECT_NEAR(score.perplexity(), expected.perplexity, 1e-4 * expected.perplexity);
+        EXPECT_NEAR(score.log_probabilities[i - 1], *expected.logprobs[i],
+                    1e-5 * std::max(1.0, std::abs(*expected.logprobs[i])))
+            << name << ", token " << i;
+      EXPECT_NEAR(score.perplexity(), expected.perplexity, 1e-5 * expected.perplexity);
     }
   }
 }

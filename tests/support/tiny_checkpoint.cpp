@@ -19,7 +19,9 @@ fs::path tiny_checkpoint(const std::string& name) {
 
 std::vector<TinyExpectation> tiny_expectations(const std::string& name) {
   std::vector<TinyExpectation> expectations;
-  const Json expected = read_json_file(golden("infer/goldens/tiny_expected.json"));
+  const bool is_fp8 = name == "tiny_fp8";
+  const Json expected = read_json_file(
+      golden(is_fp8 ? "infer/goldens/tiny_fp8_expected.json" : "infer/goldens/tiny_expected.json"));
   for (const Json& json : expected.at(name)) {
     TinyExpectation& one = expectations.emplace_back();
     one.prompt = json.at("prompt");

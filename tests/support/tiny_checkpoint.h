@@ -8,7 +8,8 @@
 
 namespace fathom::test {
 
-/// What transformers makes of a prompt with a checkpoint of tests/infer/goldens (make_tiny_checkpoint.py).
+/// What transformers makes of a prompt with a checkpoint of tests/infer/goldens (make_tiny_checkpoint.py,
+/// make_tiny_fp8_checkpoint.py).
 struct TinyExpectation {
   std::string prompt;
   std::vector<std::int32_t> ids;
@@ -18,7 +19,7 @@ struct TinyExpectation {
   std::string answer;
 };
 
-/// "tiny_f32" (one file) or "tiny_bf16" (three shards).
+/// "tiny_f32" (one file), "tiny_bf16" (three shards) or "tiny_fp8" (E4M3 with partial blocks, tied head).
 std::filesystem::path tiny_checkpoint(const std::string& name);
 std::vector<TinyExpectation> tiny_expectations(const std::string& name);
 
