@@ -7,8 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
+#include <limits>
 #include <system_error>
+#include <vector>
 
 #include "base/error.h"
 
@@ -23,6 +27,10 @@ struct Descriptor {
   }
 };
 
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
 int open_for_reading(const std::filesystem::path& path, struct stat& status) {
   // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -34,7 +42,40 @@ int open_for_reading(const std::filesystem::path& path, struct stat& status) {
   return descriptor;
 }
 
+constexpr std::string_view kTemporaryMark = ".tmp-";
+
+/// Whether this machine runs a process of that number; when in doubt, yes.
+bool is_alive(std::int64_t process) {
+  return kill(static_cast<pid_t>(process), 0) == 0 || errno != ESRCH;
+}
+
+/// Removes what killed processes left of `path`. Best effort: what cannot be listed or removed stays.
+void remove_stale_temporaries(const std::filesystem::path& path) {
+  const std::string start = path.filename().string() + std::string(kTemporaryMark);
+  std::error_code error;
+  std::vector<std::filesystem::path> stale;
+  const std::filesystem::directory_iterator entries(folder_of(path), error);
+  for (auto entry = begin(entries); entry != end(entries); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(start)) continue;
+    const std::optional<std::int64_t> writer = writer_of_temporary(name);
+    if (writer && !is_alive(*writer)) stale.push_back(entry->path());
+  }
+  for (const std::filesystem::path& file : stale) std::filesystem::remove(file, error);
+}
+
 }  // namespace
+
+std::optional<std::int64_t> writer_of_temporary(std::string_view file_name) {
+  const std::size_t mark = file_name.rfind(kTemporaryMark);
+  if (mark == std::string_view::npos || mark == 0) return std::nullopt;
+  const std::string_view digits = file_name.substr(mark + kTemporaryMark.size());
+  std::int64_t process = 0;
+  const auto [at, error] = std::from_chars(digits.data(), digits.data() + digits.size(), process);
+  const bool whole = error == std::errc() && at == digits.data() + digits.size();
+  if (!whole || process <= 0 || process > std::numeric_limits<pid_t>::max()) return std::nullopt;
+  return process;
+}
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   struct stat status {};
@@ -70,7 +111,8 @@ std::size_t InputFile::read(std::span<std::byte> out) {
 }
 
 AtomicFile::AtomicFile(const std::filesystem::path& path)
-    : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(getpid())) {
+    : path_(path), temporary_(fmt::format("{}{}{}", path.string(), kTemporaryMark, getpid())) {
+  remove_stale_temporaries(path_);
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   require(descriptor_ >= 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
 }
@@ -113,7 +155,7 @@ void AtomicFile::commit() {
   require(std::rename(temporary_.c_str(), path_.c_str()) == 0, "{}: cannot write: {}", path_.string(),
           errno_text(errno));
   pending_ = false;
-  sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
+  sync_folder(folder_of(path_));
 }
 
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_bytes) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,8 +51,9 @@ class InputFile {
 };
 
 /// A file that appears under its name whole or not at all: written beside it as `NAME.tmp-PID`, synced,
-/// renamed, and the folder synced. Destroyed before `commit`, it leaves nothing behind. Each failure throws
-/// `Error` with the file's name and the system's reason.
+/// renamed, and the folder synced. Destroyed before `commit`, it leaves nothing behind; what a process that
+/// was killed left of the same file goes away when the file is written next. Each failure throws `Error` with
+/// the file's name and the system's reason.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -80,6 +82,9 @@ class AtomicFile {
   bool pending_ = true;  // the temporary file exists
   std::uint64_t size_ = 0;
 };
+
+/// The process whose unfinished `AtomicFile` has this file name (`NAME.tmp-PID`), where it is such a name.
+std::optional<std::int64_t> writer_of_temporary(std::string_view file_name);
 
 /// Reads a text file whole. `max_bytes` bounds what a hostile file can make us allocate.
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_bytes);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "infer/text_model.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer_writer.h"
@@ -59,6 +60,13 @@ void describe(std::string_view name, const DataSplit& split) {
            format_count(static_cast<std::uint64_t>(split.documents)),
            format_bytes(static_cast<std::uint64_t>(split.bytes)),
            split.tokens > 0 ? static_cast<double>(split.bytes) / static_cast<double>(split.tokens) : 0.0);
+}
+
+/// What is wrong with a part of the text that is to be held out; empty where nothing is.
+std::string below_one(const std::string& text) {
+  double part = 0;
+  if (CLI::detail::lexical_cast(text, part) && part >= 0 && part < 1) return {};
+  return fmt::format("{} is not from 0 to below 1", text);
 }
 
 HeldOutBy held_out_by(const std::string& name) {
@@ -117,6 +125,7 @@ void add_prepare(CLI::App& app) {
   command
       ->add_option("--held-out", options->prepare.held_out,
                    "Part of the text to keep from training, from 0 to below 1")
+      ->check(CLI::Validator(below_one, "from 0 to below 1"))
       ->capture_default_str();
   command
       ->add_option("--held-out-by", options->held_out_by,
@@ -127,8 +136,7 @@ void add_prepare(CLI::App& app) {
   command->add_option("--shard-tokens", options->prepare.shard_tokens, "Tokens after which a new file begins")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "Threads to use; 0: all of the machine")
-      ->capture_default_str();
+  add_threads_option(*command, options->threads);
   command->callback([options] {
     options->prepare.held_out_by = held_out_by(options->held_out_by);
     prepare(*options);

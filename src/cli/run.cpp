@@ -19,14 +19,13 @@
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "infer/generator.h"
 #include "infer/text_model.h"
 
 namespace fathom::cli {
 namespace {
-
-constexpr std::uint64_t kMaxPromptBytes = std::uint64_t{1} << 30U;
 
 struct RunOptions {
   std::string model;
@@ -45,7 +44,7 @@ std::string read_prompt(const RunOptions& options) {
   if (options.prompt) return *options.prompt;
   std::string text;
   if (options.file) {
-    text = read_text_file(*options.file, kMaxPromptBytes);
+    text = read_text_file(*options.file, kMaxTextBytes);
   } else {
     if (isatty(STDIN_FILENO) == 1)
       throw UsageError("no prompt: give PROMPT, --file FILE, or text on the standard input");
@@ -158,8 +157,7 @@ void add_run(CLI::App& app) {
   command->add_option("--seed", options->seed, "Same seed, same answer (default: a new one each time)");
   command->add_option("--stop", generation.stop, "Text that ends the answer; may be given several times")
       ->allow_extra_args(false);
-  command->add_option("--threads", options->threads, "Default: all that the machine offers")
-      ->check(CLI::Range(1, 1024));
+  add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");
   command->add_flag("--no-special", options->no_special,

@@ -14,14 +14,13 @@
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/token_list.h"
 #include "infer/score.h"
 #include "infer/text_model.h"
 
 namespace fathom::cli {
 namespace {
-
-constexpr std::uint64_t kMaxTextBytes = std::uint64_t{1} << 30U;
 
 struct ScoreOptions {
   std::string model;
@@ -104,8 +103,7 @@ void add_score(CLI::App& app) {
   command->add_option("--tokens", options->tokens, "Token ids, as 1,2,3");
   command->add_option("--text", options->text, "The text");
   command->add_option("--file", options->file, "A file with the text");
-  command->add_option("--threads", options->threads, "Default: all that the machine offers")
-      ->check(CLI::Range(1, 1024));
+  add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json,
                     "Print {\"tokens\": [...], \"logprobs\": [null, ...], \"perplexity\": x}");
   command->add_flag("--no-special", options->no_special,

@@ -14,14 +14,13 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/token_list.h"
 #include "infer/text_model.h"
 #include "text/tokenizer.h"
 
 namespace fathom::cli {
 namespace {
-
-constexpr std::uint64_t kMaxTextBytes = std::uint64_t{1} << 30;
 
 struct TokenizeOptions {
   std::string model;

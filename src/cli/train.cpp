@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "infer/text_model.h"
 #include "train/checkpoint.h"
@@ -106,17 +107,20 @@ void add_train(CLI::App& app) {
                       "Model folder, or of a training run, whose weights to begin with");
   command->add_flag("--resume", options->resume,
                     "Continue from the newest checkpoint; config and --data default to the run's own");
-  command->add_option("--steps", options->steps, "Same as --set training.steps=N");
-  command->add_option("--seed", options->seed, "Same as --set training.seed=N");
-  command->add_option("--stop-at", options->stop_at,
-                      "Write a checkpoint after this step and end; --resume goes on from there");
+  command->add_option("--steps", options->steps, "Same as --set training.steps=N")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", options->seed, "Same as --set training.seed=N")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--stop-at", options->stop_at,
+                   "Write a checkpoint after this step and end; --resume goes on from there")
+      ->check(CLI::NonNegativeNumber);
   command
       ->add_option("--set", options->overrides,
                    "Change a value of the config: training.learning_rate=2e-3, or hidden_size=256; may be "
                    "given several times")
       ->allow_extra_args(false);
-  command->add_option("--threads", options->threads, "Threads to use; 0: all of the machine")
-      ->capture_default_str();
+  add_threads_option(*command, options->threads);
   command->footer("Keys of the training section, with their defaults:\n" + describe_training_keys());
   command->callback([options] { train(*options); });
 }

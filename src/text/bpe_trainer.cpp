@@ -215,9 +215,10 @@ struct BpeTrainer::State {
 BpeTrainer::BpeTrainer(BpeTrainerOptions options) : state_(std::make_unique<State>(std::move(options))) {
   const BpeTrainerOptions& given = state_->options;
   const std::int64_t least = 2 + static_cast<std::int64_t>(given.more_special_tokens.size()) + 256;
-  require(given.vocab_size >= least && given.vocab_size <= kMaxVocabulary,
-          "a vocabulary of {} tokens cannot be trained: at least {} (special tokens and bytes), at most {}",
-          given.vocab_size, least, kMaxVocabulary);
+  if (given.vocab_size < least || given.vocab_size > kMaxVocabulary)
+    throw UsageError(fmt::format(
+        "a vocabulary of {} tokens cannot be trained: at least {} (special tokens and bytes), at most {}",
+        given.vocab_size, least, kMaxVocabulary));
 }
 BpeTrainer::~BpeTrainer() = default;
 BpeTrainer::BpeTrainer(BpeTrainer&&) noexcept = default;

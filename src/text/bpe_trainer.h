@@ -35,7 +35,7 @@ struct BpeTrainerOptions {
 ///     write_tokenizer(trainer.finish(), folder);
 class BpeTrainer {
  public:
-  /// Throws `Error` when the vocabulary cannot hold the special tokens and the bytes.
+  /// Throws `UsageError` when the vocabulary cannot hold the special tokens and the bytes.
   explicit BpeTrainer(BpeTrainerOptions options);
   ~BpeTrainer();
   BpeTrainer(BpeTrainer&&) noexcept;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,8 @@
 namespace fathom {
 namespace {
 
+constexpr std::string_view kLockName = "lock";
+constexpr std::string_view kCheckpointsName = "checkpoints";
 constexpr std::string_view kCheckpointPrefix = "step-";
 constexpr std::string_view kWritingPrefix = "writing-";
 constexpr std::string_view kRemovingPrefix = "removing-";
@@ -45,16 +48,9 @@ void remove_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(std::filesystem::path path) : path_(std::move(path)) {
-  create_folders(path_ / "checkpoints");
-  const std::filesystem::path lock_file = path_ / "lock";
-  lock_ = open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  require(lock_ >= 0, "{}: cannot write: {}", lock_file.string(), errno_text(errno));
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    close(lock_);
-    fail("{}: another process trains in this folder: wait for it, or choose another --output",
-         path_.string());
-  }
+RunFolder::RunFolder(std::filesystem::path path)
+    : path_(std::move(path)), made_(!std::filesystem::exists(path_)) {
+  take_lock();
   try {
     clear_leftovers();
   } catch (...) {
@@ -64,16 +60,46 @@ RunFolder::RunFolder(std::filesystem::path path) : path_(std::move(path)) {
 }
 
 RunFolder::~RunFolder() {
+  if (made_) remove_if_unused();
   close(lock_);
 }
 
+void RunFolder::take_lock() {
+  const std::filesystem::path file = path_ / kLockName;
+  // A process that made the folder for nothing removes it with its lock: then this one makes both anew.
+  while (true) {
+    create_folders(path_ / kCheckpointsName);
+    lock_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    require(lock_ >= 0 || errno == ENOENT, "{}: cannot write: {}", file.string(), errno_text(errno));
+    if (lock_ < 0) continue;
+    if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+      close(lock_);
+      fail("{}: another process trains in this folder: wait for it, or choose another --output",
+           path_.string());
+    }
+    struct stat status {};
+    if (fstat(lock_, &status) == 0 && status.st_nlink > 0) return;
+    close(lock_);
+  }
+}
+
+void RunFolder::remove_if_unused() const {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(path_, error))
+    if (entry.path().filename() != kLockName && entry.path().filename() != kCheckpointsName) return;
+  if (!std::filesystem::is_empty(path_ / kCheckpointsName, error) || error) return;
+  std::filesystem::remove(path_ / kLockName, error);
+  std::filesystem::remove(path_ / kCheckpointsName, error);
+  std::filesystem::remove(path_, error);
+}
+
 std::filesystem::path RunFolder::checkpoint(std::int64_t step) const {
-  return path_ / "checkpoints" / fmt::format("{}{:06}", kCheckpointPrefix, step);
+  return path_ / kCheckpointsName / fmt::format("{}{:06}", kCheckpointPrefix, step);
 }
 
 std::vector<std::int64_t> RunFolder::checkpoints() const {
   std::vector<std::int64_t> steps;
-  for (const auto& entry : std::filesystem::directory_iterator(path_ / "checkpoints"))
+  for (const auto& entry : std::filesystem::directory_iterator(path_ / kCheckpointsName))
     if (const auto step = step_of(entry.path().filename().string()); step && entry.is_directory())
       steps.push_back(*step);
   std::sort(steps.begin(), steps.end());
@@ -86,14 +112,14 @@ std::optional<std::int64_t> RunFolder::newest_checkpoint() const {
 }
 
 std::filesystem::path RunFolder::begin_checkpoint(std::int64_t step) const {
-  std::filesystem::path folder = path_ / "checkpoints" / fmt::format("{}{:06}", kWritingPrefix, step);
+  std::filesystem::path folder = path_ / kCheckpointsName / fmt::format("{}{:06}", kWritingPrefix, step);
   remove_folder(folder);
   create_folders(folder);
   return folder;
 }
 
 void RunFolder::publish_checkpoint(std::int64_t step, std::int64_t keep) const {
-  const std::filesystem::path all = path_ / "checkpoints";
+  const std::filesystem::path all = path_ / kCheckpointsName;
   const std::filesystem::path written = all / fmt::format("{}{:06}", kWritingPrefix, step);
   const std::filesystem::path target = checkpoint(step);
   sync_folder(written);
@@ -111,7 +137,7 @@ void RunFolder::publish_checkpoint(std::int64_t step, std::int64_t keep) const {
   const std::filesystem::path link = path_ / fmt::format("latest.tmp-{}", getpid());
   std::error_code error;
   std::filesystem::remove(link, error);
-  std::filesystem::create_directory_symlink(std::filesystem::path("checkpoints") / target.filename(), link,
+  std::filesystem::create_directory_symlink(std::filesystem::path(kCheckpointsName) / target.filename(), link,
                                             error);
   require(!error, "{}: cannot create the link: {}", link.string(), error.message());
   rename_entry(link, path_ / "latest");
@@ -129,14 +155,13 @@ void RunFolder::publish_checkpoint(std::int64_t step, std::int64_t keep) const {
 
 void RunFolder::clear_leftovers() const {
   std::vector<std::filesystem::path> leftovers;
-  for (const auto& entry : std::filesystem::directory_iterator(path_ / "checkpoints")) {
+  for (const auto& entry : std::filesystem::directory_iterator(path_ / kCheckpointsName)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(kWritingPrefix) || name.starts_with(kRemovingPrefix))
       leftovers.push_back(entry.path());
   }
   for (const auto& entry : std::filesystem::directory_iterator(path_))
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos)
-      leftovers.push_back(entry.path());
+    if (writer_of_temporary(entry.path().filename().string())) leftovers.push_back(entry.path());
   for (const std::filesystem::path& leftover : leftovers) remove_folder(leftover);
 }
 

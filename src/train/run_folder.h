@@ -21,6 +21,7 @@ namespace fathom {
 class RunFolder {
  public:
   /// Makes the folder if need be, takes its lock, and clears away what an interrupted process left half-way.
+  /// A folder that it made and that nothing was written to goes away with the object.
   /// Throws `Error` when the folder cannot be written to, or when another process trains in it.
   explicit RunFolder(std::filesystem::path path);
   ~RunFolder();
@@ -45,9 +46,12 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
+  bool made_ = false;  // by this object
   int lock_ = -1;
 
+  void take_lock();
   void clear_leftovers() const;
+  void remove_if_unused() const;
 };
 
 }  // namespace fathom

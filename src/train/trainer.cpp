@@ -27,7 +27,11 @@ namespace fathom {
 namespace {
 
 /// The model's config with what the data decides: which tokens begin and end a text.
-ModelConfig with_data(ModelConfig config, const DataManifest& manifest) {
+ModelConfig with_data(ModelConfig config, const TrainingConfig& training, const DataManifest& manifest) {
+  require(training.sequence_length <= config.max_position_embeddings,
+          "training.sequence_length is {}, the config's max_position_embeddings {}: no command would take "
+          "texts that long; lower the one or raise the other",
+          training.sequence_length, config.max_position_embeddings);
   require(manifest.vocab_size <= config.vocab_size,
           "the data has a vocabulary of {} tokens, the config's vocab_size is {}: raise it to at least {}",
           manifest.vocab_size, config.vocab_size, manifest.vocab_size);
@@ -50,7 +54,7 @@ class Run {
         training_(options.training),
         context_{pool},
         manifest_(load_data_manifest(options.data)),
-        config_(with_data(options.model, manifest_)),
+        config_(with_data(options.model, training_, manifest_)),
         folder_(options.output),
         resumed_(find_checkpoint()),
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
@@ -194,10 +198,16 @@ class Run {
                loader_.epochs(i, training_.steps * training_.batch_size), training_.steps);
   }
 
-  void show(const StepMetrics& metrics) {
+  void show(StepMetrics metrics) {
     // A mean that forgets by a tenth a step: steady, yet soon right after a pause.
     const double rate = metrics.tokens_per_second;
     speed_ = speed_ > 0 ? 0.9 * speed_ + 0.1 * rate : rate;
+    last_step_ = std::move(metrics);
+    progress_.update(progress_text());
+  }
+
+  [[nodiscard]] std::string progress_text() const {
+    const StepMetrics& metrics = *last_step_;
     const auto left = static_cast<double>((training_.steps - metrics.step) * training_.batch_size *
                                           training_.sequence_length);
     std::string text = fmt::format("step {}/{}  loss {:.4f}", metrics.step, training_.steps, metrics.loss);
@@ -211,13 +221,12 @@ class Run {
     if (last_eval_ && last_eval_->tokens_per_step)
       text += fmt::format("  drafts taken {:.0f} % ({:.2f} tokens a step)",
                           100 * last_eval_->draft_acceptance.front(), *last_eval_->tokens_per_step);
-    progress_.update(text);
-    last_line_ = std::move(text);
+    return text;
   }
 
   TrainResult finish() {
     report_.write(folder_.report_file());
-    if (!last_line_.empty()) progress_.finish(last_line_);
+    if (last_step_) progress_.finish(progress_text());
     TrainResult result;
     result.step = state_.step;
     result.complete = state_.step >= training_.steps;
@@ -244,7 +253,7 @@ class Run {
   TrainingState state_;
   std::int64_t saved_step_ = 0;  // of the newest checkpoint
   ProgressLine progress_;
-  std::string last_line_;
+  std::optional<StepMetrics> last_step_;
   double speed_ = 0;  // tokens per second
   std::optional<EvalMetrics> last_eval_;
 };

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "support/error_text.h"
 #include "support/file_size_limit.h"
@@ -54,6 +56,21 @@ TEST(AtomicFileTest, PiecesMayBeWrittenInAnyOrderAndBeSealedBeforeTheName) {
   EXPECT_FALSE(std::filesystem::exists(path));
   file.commit();
   EXPECT_EQ(read_text_file(path, 100), "abcdefg");
+}
+
+TEST(AtomicFileTest, WhatAKilledProcessLeftGoesAwayAtTheNextWriteButNotALivingOnesFile) {
+  const test::TemporaryFolder folder;
+  const pid_t dead = fork();
+  if (dead == 0) _exit(0);
+  ASSERT_EQ(waitpid(dead, nullptr, 0), dead);
+  const auto file = [&](const std::string& name) { return folder.path() / name; };
+  const std::string of_dead = "a.tmp-" + std::to_string(dead);
+  const std::vector<std::string> kept = {"a.tmp-1", "b.tmp-" + std::to_string(dead), "a.tmp-", "a.tmp-x"};
+  std::ofstream(file(of_dead)) << "half";
+  for (const std::string& name : kept) std::ofstream(file(name)) << "kept";
+  write_file_atomically(file("a"), "whole");
+  EXPECT_FALSE(std::filesystem::exists(file(of_dead)));
+  for (const std::string& name : kept) EXPECT_TRUE(std::filesystem::exists(file(name))) << name;
 }
 
 TEST(AtomicFileTest, AbandonedFileLeavesNothing) {

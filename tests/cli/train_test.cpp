@@ -55,7 +55,8 @@ TEST_F(TrainCommandTest, FromTextToAModelThatRuns) {
   ASSERT_EQ(prepare().status, 0);
   const ProgramResult trained = train({"--set", "training.learning_rate=0.01"});
   ASSERT_EQ(trained.status, 0) << trained.err;
-  EXPECT_THAT(trained.err, HasSubstr("step 4/4  loss "));
+  const std::string last_line = trained.err.substr(trained.err.rfind("step 4/4  loss "));
+  EXPECT_THAT(last_line.substr(0, last_line.find('\n')), HasSubstr("held-out")) << "the last measurement";
   EXPECT_THAT(trained.err, HasSubstr("bits per byte"));
   const ProgramResult answer = run_fathom({"run", run_ + "/latest", "the cat", "-n", "3"});
   EXPECT_EQ(answer.status, 0) << answer.err;
@@ -106,6 +107,17 @@ TEST_F(TrainCommandTest, WrongUsageExitsWithTwo) {
   EXPECT_CLEAN_FAILURE(run_fathom({"train", config_, "--output", run_}), 2, "--data");
   EXPECT_CLEAN_FAILURE(train({"--set", "training.steps"}), 2, "KEY=VALUE");
   EXPECT_EQ(run_fathom({"prepare", text_, "--output", data_, "--held-out-by", "size"}).status, 2);
+  for (const char* part : {"1", "-0.1", "nan", "much"})
+    EXPECT_CLEAN_FAILURE(
+        run_fathom({"prepare", text_, "--output", data_, "--train-tokenizer", "--held-out", part}), 2,
+        "--held-out");
+  EXPECT_CLEAN_FAILURE(
+      run_fathom({"prepare", text_, "--output", data_, "--train-tokenizer", "--vocab-size", "100"}), 2,
+      "a vocabulary of 100 tokens");
+  EXPECT_CLEAN_FAILURE(train({"--steps", "0"}), 2, "--steps");
+  EXPECT_CLEAN_FAILURE(train({"--seed", "-1"}), 2, "--seed");
+  EXPECT_CLEAN_FAILURE(train({"--stop-at", "-1"}), 2, "--stop-at");
+  EXPECT_CLEAN_FAILURE(train({"--threads", "0"}), 2, "--threads");
   EXPECT_THAT(run_fathom({"trainn"}).err, HasSubstr("did you mean train?"));
 }
 

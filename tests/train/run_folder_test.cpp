@@ -56,12 +56,28 @@ TEST_F(RunFolderTest, WhatAnInterruptedProcessLeftIsClearedAway) {
     write_file_atomically(run.begin_checkpoint(2) / "model.safetensors", "half");
     create_folders(path_ / "checkpoints" / "removing-000000");
     write_file_atomically(path_ / "latest.tmp-77", "");
+    write_file_atomically(path_ / "notes.tmp-old", "not ours");
   }
   const RunFolder run(path_);
   EXPECT_THAT(run.checkpoints(), ElementsAre(1));
   EXPECT_FALSE(std::filesystem::exists(path_ / "checkpoints" / "writing-000002"));
   EXPECT_FALSE(std::filesystem::exists(path_ / "checkpoints" / "removing-000000"));
   EXPECT_FALSE(std::filesystem::exists(path_ / "latest.tmp-77"));
+  EXPECT_TRUE(std::filesystem::exists(path_ / "notes.tmp-old"));
+}
+
+TEST_F(RunFolderTest, AFolderMadeForNothingGoesAway) {
+  { const RunFolder run(path_); }
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  create_folders(path_);
+  { const RunFolder run(path_); }
+  EXPECT_TRUE(std::filesystem::exists(path_)) << "it was there before";
+  std::filesystem::remove_all(path_);
+  {
+    const RunFolder run(path_);
+    write_file_atomically(run.config_file(), "{}");
+  }
+  EXPECT_TRUE(std::filesystem::exists(path_ / "config.json"));
 }
 
 TEST_F(RunFolderTest, OneProcessTrainsAtATime) {

@@ -255,6 +255,18 @@ TEST_F(TrainerTest, AVocabularyTooSmallForTheDataIsAnError) {
   EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("the config's vocab_size is 100: raise it"));
 }
 
+TEST_F(TrainerTest, ASequenceLongerThanTheContextIsAnErrorThatLeavesNoFolder) {
+  options_.training.sequence_length = 257;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("max_position_embeddings 256"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run"));
+}
+
+TEST_F(TrainerTest, ARefusedRunLeavesNoFolder) {
+  options_.init = folder_.path();  // no model there
+  error_of([&] { run("run"); });
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run"));
+}
+
 TEST_F(TrainerTest, AFullDiskKeepsTheCheckpointsThereAre) {
   run("run", 3);
   const std::string before = state("run");
