@@ -34,13 +34,7 @@ std::filesystem::path optimizer_file(const std::filesystem::path& checkpoint) {
   return checkpoint / "optimizer.safetensors";
 }
 
-/// Tensors of a model under names with a prefix. `visit_parameters` wants weights that it may size; here they
-/// are sized already and only looked at.
-struct NamedWeights {
-  std::string_view prefix;
-  const TransformerWeights& weights;
-};
-
+/// `visit_parameters` wants weights that it may size; here they are sized already and only looked at.
 void visit_constant(const ModelConfig& config, const TransformerWeights& weights,
                     const std::function<void(const ParameterSpec&, const Tensor&)>& visit) {
   TransformerWeights shared = weights;  // shares the tensors' storage
@@ -61,6 +55,14 @@ void write_optimizer(const std::filesystem::path& file, const ModelConfig& confi
       writer.write(fmt::format("{}{}", group.prefix, spec.name), value);
     });
   writer.commit();
+}
+
+/// The weights of a run and of its optimizer, in one order.
+void visit_trained(const ModelConfig& config, TrainedTensors& trained,
+                   const std::function<void(Tensor& value)>& visit) {
+  const auto each = [&](const ParameterSpec&, Tensor& value, Tensor*) { visit(value); };
+  visit_parameters(config, trained.weights, each);
+  for (NamedWeights& group : trained.optimizer) visit_parameters(config, group.weights, each);
 }
 
 /// Moments of a run whose precision has changed since are converted.
@@ -110,17 +112,38 @@ std::uint64_t hexadecimal(const Json& object, const std::string& key, const std:
 
 }  // namespace
 
+TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer) {
+  return {
+      weights,
+      {{std::string(kFirst), optimizer.first_moments()}, {std::string(kSecond), optimizer.second_moments()}}};
+}
+
+std::vector<Tensor> list_tensors(const ModelConfig& config, TrainedTensors trained) {
+  std::vector<Tensor> list;
+  visit_trained(config, trained, [&](const Tensor& value) { list.push_back(value); });
+  return list;
+}
+
+void replace_tensors(const ModelConfig& config, TrainedTensors& trained, const std::vector<Tensor>& tensors) {
+  auto next = tensors.begin();
+  visit_trained(config, trained, [&](Tensor& value) { value = *next++; });
+}
+
 std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& config,
-                                      const TrainingConfig& training, const TransformerWeights& weights,
-                                      const Optimizer& optimizer, const TrainingState& state) {
+                                      const TrainingConfig& training, const TrainedTensors& trained,
+                                      const TrainingState& state) {
   const std::filesystem::path folder = run.begin_checkpoint(state.step);
-  save_model(folder, config, weights, {.dtype = training.checkpoint_dtype});
-  std::vector<NamedWeights> groups = {{kFirst, optimizer.first_moments()},
-                                      {kSecond, optimizer.second_moments()}};
-  if (training.checkpoint_dtype != DType::f32) groups.push_back({kMaster, weights});
-  write_optimizer(optimizer_file(folder), config, groups);
-  install_tokenizer(state.data, folder);
-  write_state(folder / "state.json", state, training);
+  try {
+    save_model(folder, config, trained.weights, {.dtype = training.checkpoint_dtype});
+    std::vector<NamedWeights> groups = trained.optimizer;
+    if (training.checkpoint_dtype != DType::f32) groups.push_back({std::string(kMaster), trained.weights});
+    write_optimizer(optimizer_file(folder), config, groups);
+    install_tokenizer(state.data, folder);
+    write_state(folder / "state.json", state, training);
+  } catch (...) {
+    run.abandon_checkpoint(state.step);
+    throw;
+  }
   run.publish_checkpoint(state.step, training.keep_checkpoints);
   return run.checkpoint(state.step);
 }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/config.h"
 #include "model/weights.h"
@@ -28,6 +29,27 @@ struct TrainingState {
   std::filesystem::path data;  // the data folder, for messages and for resuming without --data
 };
 
+/// Tensors of a model's sizes, and what their names in a file begin with.
+struct NamedWeights {
+  std::string prefix;
+  TransformerWeights weights;
+};
+
+/// What training changes: weights, and what the optimizer keeps beside them.
+struct TrainedTensors {
+  TransformerWeights weights;
+  std::vector<NamedWeights> optimizer;
+};
+
+/// Those of a run; shares their storage.
+TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer);
+
+/// All tensors in a fixed order; they share storage.
+std::vector<Tensor> list_tensors(const ModelConfig& config, TrainedTensors trained);
+/// Puts others in their places.
+/// @param tensors  in the order of `list_tensors`
+void replace_tensors(const ModelConfig& config, TrainedTensors& trained, const std::vector<Tensor>& tensors);
+
 /// Writes RUN/checkpoints/step-NNNNNN, a Hugging Face folder that `fathom run` takes as it is:
 ///
 ///     config.json, model.safetensors      model/save.h; weights as `training.checkpoint_dtype` says
@@ -36,11 +58,12 @@ struct TrainingState {
 ///                                         master.NAME where the weights are stored narrower
 ///     state.json                          `TrainingState`
 ///
-/// It appears whole or not at all; then older ones than the newest `keep_checkpoints` go.
+/// It appears whole or not at all, and what was written goes away when it cannot be finished; then older ones
+/// than the newest `keep_checkpoints` go.
 /// Returns the folder.
 std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& config,
-                                      const TrainingConfig& training, const TransformerWeights& weights,
-                                      const Optimizer& optimizer, const TrainingState& state);
+                                      const TrainingConfig& training, const TrainedTensors& trained,
+                                      const TrainingState& state);
 
 /// Reads state.json of a checkpoint. Throws `Error` naming what is missing or impossible in it.
 TrainingState load_training_state(const std::filesystem::path& checkpoint);

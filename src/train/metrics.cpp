@@ -34,6 +34,7 @@ OrderedJson to_json(const StepMetrics& metrics) {
   json["layer_max_vio"] = metrics.layer_max_vio;
   json["tokens"] = metrics.tokens;
   json["tokens_per_second"] = metrics.tokens_per_second;
+  json["checkpoint_stall_seconds"] = metrics.checkpoint_stall_seconds;
   return json;
 }
 
@@ -66,7 +67,8 @@ StepMetrics step_from_json(const Json& json) {
           .max_vio = number_or_none(json.at("max_vio")),
           .layer_max_vio = json.at("layer_max_vio").get<std::vector<double>>(),
           .tokens = json.at("tokens").get<std::int64_t>(),
-          .tokens_per_second = json.at("tokens_per_second").get<double>()};
+          .tokens_per_second = json.at("tokens_per_second").get<double>(),
+          .checkpoint_stall_seconds = json.value("checkpoint_stall_seconds", 0.0)};
 }
 
 EvalMetrics eval_from_json(const Json& json) {

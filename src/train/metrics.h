@@ -21,6 +21,7 @@ struct StepMetrics {
   std::vector<double> layer_max_vio = {};  // [MoE layers], the MTP modules' last
   std::int64_t tokens = 0;                 // trained on so far
   double tokens_per_second = 0;
+  double checkpoint_stall_seconds = 0;  // that training waited for a checkpoint since the step before
 };
 
 /// What an evaluation after `step` steps measured.

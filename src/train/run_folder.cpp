@@ -111,16 +111,25 @@ std::optional<std::int64_t> RunFolder::newest_checkpoint() const {
   return steps.empty() ? std::nullopt : std::optional(steps.back());
 }
 
+std::filesystem::path RunFolder::writing(std::int64_t step) const {
+  return path_ / kCheckpointsName / fmt::format("{}{:06}", kWritingPrefix, step);
+}
+
 std::filesystem::path RunFolder::begin_checkpoint(std::int64_t step) const {
-  std::filesystem::path folder = path_ / kCheckpointsName / fmt::format("{}{:06}", kWritingPrefix, step);
+  std::filesystem::path folder = writing(step);
   remove_folder(folder);
   create_folders(folder);
   return folder;
 }
 
+void RunFolder::abandon_checkpoint(std::int64_t step) const {
+  std::error_code ignored;
+  std::filesystem::remove_all(writing(step), ignored);
+}
+
 void RunFolder::publish_checkpoint(std::int64_t step, std::int64_t keep) const {
   const std::filesystem::path all = path_ / kCheckpointsName;
-  const std::filesystem::path written = all / fmt::format("{}{:06}", kWritingPrefix, step);
+  const std::filesystem::path written = writing(step);
   const std::filesystem::path target = checkpoint(step);
   sync_folder(written);
   if (std::filesystem::exists(target)) {

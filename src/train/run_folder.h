@@ -40,6 +40,8 @@ class RunFolder {
 
   /// A new empty folder to write the checkpoint of `step` into.
   [[nodiscard]] std::filesystem::path begin_checkpoint(std::int64_t step) const;
+  /// Removes that folder, which could not be filled; no error, as one is on its way already.
+  void abandon_checkpoint(std::int64_t step) const;
   /// Gives what was written there its name, durably; points `latest` at it; removes all but the newest `keep`
   /// checkpoints (0: none).
   void publish_checkpoint(std::int64_t step, std::int64_t keep) const;
@@ -49,6 +51,7 @@ class RunFolder {
   bool made_ = false;  // by this object
   int lock_ = -1;
 
+  [[nodiscard]] std::filesystem::path writing(std::int64_t step) const;
   void take_lock();
   void clear_leftovers() const;
   void remove_if_unused() const;

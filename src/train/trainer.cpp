@@ -14,12 +14,14 @@
 #include "text/tokenizer.h"
 #include "train/batch_loader.h"
 #include "train/checkpoint.h"
+#include "train/checkpoint_saver.h"
 #include "train/data_manifest.h"
 #include "train/evaluation.h"
 #include "train/optimizer.h"
 #include "train/report.h"
 #include "train/run_facts.h"
 #include "train/run_folder.h"
+#include "train/tensorboard.h"
 #include "train/token_dataset.h"
 #include "train/training_step.h"
 
@@ -60,6 +62,7 @@ class Run {
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
                           : initial_weights(options, config_)),
         optimizer_(config_, weights_),
+        saver_(folder_, config_, training_),
         train_data_(open_sources(options.data, manifest_, "train", pool)),
         held_out_data_(options.data, manifest_, "held_out", pool),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
@@ -81,17 +84,23 @@ class Run {
           report_.add(metrics);
           last_eval_ = metrics;
         });
+    TensorboardLog curves(folder_.path(), step_.moe_layers(), state_.step);
     announce();
     const std::int64_t end = std::min(training_.steps, options_.stop_at.value_or(training_.steps));
     while (state_.step < end && !stopped()) {
       const StepMetrics metrics = one_step();
       log.append(metrics);
+      curves.append(metrics);
       report_.add(metrics);
       show(metrics);
-      if (is_due(training_.eval_interval) && evaluation_.targets() > 0) evaluate(log);
-      if (is_due(training_.checkpoint_interval)) save();
+      if (is_due(training_.eval_interval) && evaluation_.targets() > 0) {
+        evaluate();
+        log.append(*last_eval_);
+        curves.append(*last_eval_);
+      }
+      if (is_due(training_.checkpoint_interval) && state_.step < end) save_in_background();
     }
-    if (saved_step_ != state_.step) save();
+    finish_saving();
     return finish();
   }
 
@@ -145,17 +154,21 @@ class Run {
   }
 
   StepMetrics one_step() {
+    saver_.check();
     const double begin = monotonic_seconds();
     const TrainingStep::Gradients gradients = step_.gradients(context_, state_);
     require_finite("loss", gradients.loss);
     require_finite("gradient", gradients.norm);
+    saver_.before_change(context_.pool);
     StepMetrics metrics = step_.update(context_, gradients, state_);
+    metrics.checkpoint_stall_seconds = saver_.take_stall_seconds();
     metrics.tokens_per_second = static_cast<double>(gradients.losses.targets) / (monotonic_seconds() - begin);
     return metrics;
   }
 
-  void require_finite(std::string_view what, double value) const {
+  void require_finite(std::string_view what, double value) {
     if (std::isfinite(value)) return;
+    saver_.wait();
     const std::optional<std::int64_t> newest = folder_.newest_checkpoint();
     fail("step {}: the {} is {}; {}: lower training.learning_rate or raise training.warmup_steps, then {}",
          state_.step + 1, what, value,
@@ -164,15 +177,22 @@ class Run {
          newest ? "--resume" : "start again");
   }
 
-  void evaluate(MetricsLog& log) {
+  void evaluate() {
     last_eval_ = evaluation_.run(context_, step_.model(), state_.step);
-    log.append(*last_eval_);
     report_.add(*last_eval_);
     report_.write(folder_.report_file());
   }
 
-  void save() {
-    save_checkpoint(folder_, config_, training_, weights_, optimizer_, state_);
+  void save_in_background() {
+    saver_.begin(trained_tensors(weights_, optimizer_), state_);
+    saved_step_ = state_.step;
+  }
+
+  /// The checkpoint of the last step is on disk after this.
+  void finish_saving() {
+    saver_.wait();
+    if (saved_step_ == state_.step) return;
+    saver_.save(trained_tensors(weights_, optimizer_), state_);
     saved_step_ = state_.step;
   }
 
@@ -244,6 +264,7 @@ class Run {
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
   TransformerWeights weights_;
   Optimizer optimizer_;
+  CheckpointSaver saver_;  // after what it reads
   std::vector<SourceTokens> train_data_;
   TokenDataset held_out_data_;
   BatchLoader loader_;

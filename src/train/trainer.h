@@ -35,7 +35,7 @@ struct TrainResult {
 /// The weights after step n are a function of config, data and seed: they do not depend on the number of
 /// threads, nor on how often the run was stopped and resumed.
 /// Memory: four f32 arrays of the size of the model (weights, gradients, two moments), and the activations of
-/// one micro-batch.
+/// one micro-batch; while a checkpoint is written, a copy of what is in it (train/checkpoint_saver.h).
 /// Throws `Error` when the run folder holds a run and `resume` is false, when the data is not what a resumed
 /// run was trained on, and when the loss or the gradient is not finite (naming the last good checkpoint).
 TrainResult train(const TrainOptions& options, ThreadPool& pool);

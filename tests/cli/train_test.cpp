@@ -3,17 +3,24 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/file.h"
 #include "base/json.h"
+#include "base/rng.h"
 #include "model/config.h"
 #include "support/program.h"
 #include "support/shared_data.h"
 #include "support/tiny_model.h"
+#include "train/metrics.h"
 
 namespace fathom {
 namespace {
@@ -98,6 +105,67 @@ TEST_F(TrainCommandTest, ASignalEndsWithACheckpoint) {
       EXPECT_TRUE(std::filesystem::exists(run_ + "/latest/model.safetensors"));
     }
   }
+}
+
+/// All that the result of training decides: the last checkpoint's bytes, and the losses of each step.
+std::string outcome_of(const std::string& run) {
+  std::string outcome;
+  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+    outcome += read_text_file(run + "/latest/" + name, std::uint64_t{1} << 30U);
+  const auto add = [&](const auto& metrics) {
+    outcome += fmt::format("\n{} {}", metrics.step, metrics.loss);
+  };
+  read_metrics(run + "/metrics.jsonl", add, add);
+  return outcome;
+}
+
+TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
+  ASSERT_EQ(prepare().status, 0);
+  constexpr std::int64_t kInterval = 2;
+  constexpr int kKills = 8;
+  const auto arguments = [&](const std::string& run, std::size_t threads) {
+    return std::vector<std::string>{"train",
+                                    config_,
+                                    "--data",
+                                    data_,
+                                    "--output",
+                                    run,
+                                    "--resume",
+                                    "--steps",
+                                    "30",
+                                    "--threads",
+                                    std::to_string(threads),
+                                    "--set",
+                                    "training.eval_interval=10",
+                                    "--set",
+                                    fmt::format("training.checkpoint_interval={}", kInterval)};
+  };
+  const std::string whole = folder_.path() / "whole";
+  ASSERT_EQ(run_fathom(arguments(whole, 2)).status, 0);
+  Rng random(7);
+  for (int i = 1; i <= kKills; ++i) {
+    const std::chrono::milliseconds delay(random.below(static_cast<std::uint64_t>(20 * i)));
+    const ProgramResult killed = test::run_fathom_and_interrupt(arguments(run_, 1 + random.below(3)),
+                                                                test::Stream::err, SIGKILL, delay);
+    EXPECT_TRUE(killed.status == 128 + SIGKILL || killed.status == 0) << killed.err;
+    // One save is under way at most, so what is lost are the steps since the one before, at most.
+    std::int64_t reached = 0;
+    if (std::filesystem::exists(run_ + "/metrics.jsonl")) {
+      std::ifstream log(run_ + "/metrics.jsonl");
+      for (std::string line; std::getline(log, line) && !log.eof();)
+        reached = Json::parse(line).at("step").get<std::int64_t>();
+    }
+    std::int64_t newest = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(run_ + "/checkpoints"))
+      if (const std::string name = entry.path().filename(); name.starts_with("step-"))
+        newest = std::max(newest, std::int64_t{std::stoi(name.substr(5))});
+    EXPECT_LE(reached - newest, 2 * kInterval);
+  }
+  const ProgramResult last = run_fathom(arguments(run_, 2));
+  ASSERT_EQ(last.status, 0) << last.err;
+  EXPECT_EQ(outcome_of(run_), outcome_of(whole));
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(run_))
+    EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
 }
 
 TEST_F(TrainCommandTest, WrongUsageExitsWithTwo) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <csignal>
 #include <string>
 #include <vector>
@@ -23,9 +24,10 @@ ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::s
 /// Where a program's first words are waited for.
 enum class Stream : bool { out, err };
 
-/// Runs the binary, waits for the first of its output, sends a signal, and waits for its end.
+/// Runs the binary, waits for the first of its output and then for `delay`, sends a signal, and waits for its
+/// end.
 ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments, Stream stream = Stream::out,
-                                       int signal = SIGINT);
+                                       int signal = SIGINT, std::chrono::milliseconds delay = {});
 
 /// A failure as every command must report it: this exit status, nothing but one line on stderr.
 /// @return why it is not; empty when it is

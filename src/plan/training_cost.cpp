@@ -1,0 +1,119 @@
+#include "plan/training_cost.h"
+
+#include <algorithm>
+
+#include "model/weights.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::int64_t kFloat = sizeof(float);
+
+/// f32 values a token of one block. From forward to backward (`kept`), and while its backward pass is under
+/// way (`working`).
+struct BlockValues {
+  std::int64_t kept = 0;
+  std::int64_t working = 0;
+};
+
+BlockValues attention_values(const ModelConfig& c) {
+  const std::int64_t latents = c.q_lora_rank + c.latent_dim();
+  const std::int64_t queries = c.num_attention_heads * c.qk_head_dim();
+  const std::int64_t keys_values = c.num_attention_heads * (c.qk_nope_head_dim + c.v_head_dim);
+  const std::int64_t outputs = c.num_attention_heads * c.v_head_dim;
+  // Working: queries, keys and values computed again, and their gradients; latents after their norms, and the
+  // gradients before and after; the gradient at attention's output.
+  return {latents + outputs + c.num_attention_heads, 2 * (queries + keys_values) + outputs + 3 * latents};
+}
+
+BlockValues feed_forward_values(const ModelConfig& c, bool is_moe) {
+  if (!is_moe) return {2 * c.intermediate_size, 3 * c.intermediate_size};
+  const std::int64_t width = (c.num_experts_per_tok + c.n_shared_experts) * c.moe_intermediate_size;
+  // Working, beside the deltas: inputs and outputs of the experts in grouped order.
+  return {2 * width + c.n_routed_experts + 4 * c.num_experts_per_tok,
+          3 * width + c.n_routed_experts + 2 * c.num_experts_per_tok * c.hidden_size};
+}
+
+BlockValues block_values(const ModelConfig& c, bool is_moe) {
+  const BlockValues attention = attention_values(c);
+  const BlockValues feed_forward = feed_forward_values(c, is_moe);
+  // The block's input and its middle are kept. Working: both norms' outputs and their gradients, the gradient
+  // that comes and the one that goes.
+  return {2 * c.hidden_size + attention.kept + feed_forward.kept,
+          6 * c.hidden_size + attention.working + feed_forward.working};
+}
+
+double attention_flops(const ModelConfig& c, std::int64_t length) {
+  return 2.0 * static_cast<double>(c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim)) *
+         static_cast<double>(length) / 2.0;
+}
+
+bool is_matrix(const ParameterSpec& spec) {
+  return spec.shape.size() == 2;
+}
+
+}  // namespace
+
+TrainedParameters trained_parameters(const ModelConfig& config) {
+  const ParameterCounts counts = count_parameters(config);
+  return {counts.total, counts.activated, config.num_nextn_predict_layers * counts.mtp_module};
+}
+
+TrainingFlops training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length) {
+  double main = 0;
+  double mtp = 0;
+  double head = 0;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    if (!is_matrix(spec)) continue;
+    auto size = static_cast<double>(element_count(spec.shape));
+    if (spec.kind == ParameterKind::expert)
+      size *= static_cast<double>(config.num_experts_per_tok) / static_cast<double>(config.n_routed_experts);
+    const bool is_head = spec.kind == ParameterKind::head ||
+                         (spec.kind == ParameterKind::embedding && config.tie_word_embeddings);
+    if (is_head) head = size;
+    if (spec.kind == ParameterKind::embedding && !config.tie_word_embeddings) continue;
+    (spec.layer >= config.num_hidden_layers ? mtp : main) += size;
+  }
+  const double attention = 3.0 * attention_flops(config, sequence_length);
+  const auto modules = static_cast<double>(config.num_nextn_predict_layers);
+  return {6.0 * main + attention * static_cast<double>(config.num_hidden_layers),
+          6.0 * (mtp + modules * head) + attention * modules};
+}
+
+TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& sizes) {
+  const std::int64_t parameters = trained_parameters(config).total();
+  const std::int64_t tokens = sizes.micro_batch * sizes.sequence_length;
+  const std::int64_t modules = config.num_nextn_predict_layers;
+  // Of the main model: the last block's output and the gradient at the head's input. Of an MTP module:
+  // embedding, state, output and that gradient.
+  std::int64_t kept = 2 * config.hidden_size + 4 * modules * config.hidden_size;
+  std::int64_t working = 0;
+  for (std::int64_t layer = 0; layer < config.num_hidden_layers + modules; ++layer) {
+    const BlockValues block = block_values(config, config.is_moe_layer(layer));
+    kept += block.kept;
+    working = std::max(working, block.working);
+  }
+  constexpr std::int64_t kLogits = std::int64_t{8} << 20;  // values of the head's slice (model/head.h)
+  const std::int64_t head = config.vocab_size * config.hidden_size;
+
+  TrainingMemory memory;
+  const auto bytes = [](std::int64_t count, std::int64_t each) {
+    return static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(each);
+  };
+  memory.weights = bytes(parameters, kFloat);
+  memory.gradients = bytes(parameters, kFloat);
+  memory.moments = bytes(parameters, 2 * sizes.moment_bytes);
+  memory.activations = bytes(kept * tokens + head, kFloat);
+  memory.work_space = bytes(working * tokens + std::min(kLogits, tokens * config.vocab_size), kFloat);
+  if (sizes.saves_beside) memory.snapshot = memory.weights + memory.moments;
+  return memory;
+}
+
+std::uint64_t checkpoint_bytes(const ModelConfig& config, std::int64_t weight_bytes,
+                               std::int64_t moment_bytes) {
+  const std::int64_t exact = weight_bytes < kFloat ? kFloat : 0;
+  return static_cast<std::uint64_t>(trained_parameters(config).total()) *
+         static_cast<std::uint64_t>(weight_bytes + exact + 2 * moment_bytes);
+}
+
+}  // namespace fathom

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+
+#include "model/config.h"
+
+namespace fathom {
+
+/// Parameters that training moves, MTP modules apart.
+struct TrainedParameters {
+  std::int64_t main = 0;
+  std::int64_t activated = 0;  // per token, both embedding matrices
+  std::int64_t mtp = 0;        // all modules
+
+  [[nodiscard]] std::int64_t total() const { return main + mtp; }
+};
+TrainedParameters trained_parameters(const ModelConfig& config);
+
+/// Floating-point operations of training on one token: 6 for each matrix parameter that is active (2 forward,
+/// 4 backward) and 3 times causal attention's forward pass, 2 · heads · (qk_head_dim + v_head_dim) · length /
+/// 2 a layer. The look-up in the input embedding counts as none.
+struct TrainingFlops {
+  double main = 0;  // the published figures: DeepSeek-V3 250.45 G, V2 155.30 G at 4,096
+  double mtp = 0;   // all modules, the head's further uses among them
+
+  [[nodiscard]] double total() const { return main + mtp; }
+};
+TrainingFlops training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
+
+/// What decides the memory of a training step, beside the model.
+struct TrainingSizes {
+  std::int64_t sequence_length = 0;
+  std::int64_t micro_batch = 0;   // sequences in one forward pass
+  std::int64_t moment_bytes = 4;  // of one value of one of the two moments
+  bool saves_beside = true;       // checkpoints are written while training goes on
+};
+
+/// Bytes by what they are for, of a step in f32. Activations follow what the layers' headers say they keep;
+/// work space is what the widest layer needs beside that, with room for the allocator's rounding.
+struct TrainingMemory {
+  std::uint64_t weights = 0;
+  std::uint64_t gradients = 0;
+  std::uint64_t moments = 0;
+  std::uint64_t activations = 0;  // kept from forward to backward, of one micro-batch
+  std::uint64_t work_space = 0;   // of the layer under way, and the head's
+  std::uint64_t snapshot = 0;     // the copy that a checkpoint is written from
+
+  [[nodiscard]] std::uint64_t peak() const {
+    return weights + gradients + moments + activations + work_space + snapshot;
+  }
+};
+TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& sizes);
+
+/// Bytes of one checkpoint, without the tokenizer's files.
+/// @param weight_bytes  of a stored weight: below 4, the exact ones are stored beside it
+std::uint64_t checkpoint_bytes(const ModelConfig& config, std::int64_t weight_bytes,
+                               std::int64_t moment_bytes);
+
+}  // namespace fathom

@@ -1,0 +1,61 @@
+#include "plan/training_cost.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "model/weights.h"
+#include "support/tiny_model.h"
+
+namespace fathom {
+namespace {
+
+// DESIGN.md, section 6: the published 250 and 155 G.
+TEST(TrainingCostTest, FlopsPerTokenAreThePublishedOnes) {
+  // The defaults of transformers' DeepseekV3Config are DeepSeek-V3's own sizes.
+  const ModelConfig v3 = model_config_from_json(Json{{"model_type", "deepseek_v3"}}, "DeepSeek-V3");
+  EXPECT_NEAR(training_flops_per_token(v3, 4096).main / 1e9, 250.45, 0.005);
+  const TrainedParameters parameters = trained_parameters(v3);
+  EXPECT_EQ(parameters.main, 671'026'419'200);
+  EXPECT_EQ(parameters.activated, 37'552'297'472);
+  EXPECT_EQ(parameters.mtp, v3.num_nextn_predict_layers * 11'610'068'224);
+}
+
+TEST(TrainingCostTest, AnMtpModuleCostsItsLayerAndTheHeadAgain) {
+  ModelConfig with = test::tiny_v3();
+  with.num_nextn_predict_layers = 1;
+  ModelConfig without = with;
+  without.num_nextn_predict_layers = 0;
+  EXPECT_EQ(training_flops_per_token(without, 16).mtp, 0);
+  EXPECT_EQ(training_flops_per_token(with, 16).main, training_flops_per_token(without, 16).main);
+  EXPECT_GT(training_flops_per_token(with, 16).mtp,
+            6.0 * static_cast<double>(with.vocab_size * with.hidden_size));
+}
+
+TEST(TrainingCostTest, MemoryFollowsItsSizes) {
+  const ModelConfig config = test::tiny_v3();
+  const auto parameters = static_cast<std::uint64_t>(trained_parameters(config).total());
+  const TrainingMemory one = training_memory(config, {.sequence_length = 64, .micro_batch = 1});
+  const TrainingMemory four = training_memory(config, {.sequence_length = 64, .micro_batch = 4});
+  EXPECT_EQ(one.weights, 4 * parameters);
+  EXPECT_EQ(one.moments, 8 * parameters);
+  EXPECT_EQ(one.snapshot, 12 * parameters);
+  EXPECT_GT(four.activations, 2 * one.activations);
+  EXPECT_EQ(four.weights, one.weights);
+  const TrainingMemory narrow = training_memory(
+      config, {.sequence_length = 64, .micro_batch = 1, .moment_bytes = 2, .saves_beside = false});
+  EXPECT_EQ(narrow.moments, 4 * parameters);
+  EXPECT_EQ(narrow.snapshot, 0U);
+  EXPECT_EQ(narrow.peak(),
+            narrow.weights + narrow.gradients + narrow.moments + narrow.activations + narrow.work_space);
+}
+
+TEST(TrainingCostTest, ACheckpointHoldsTheExactWeightsBesideNarrowOnes) {
+  const ModelConfig config = test::tiny_v3();
+  const auto parameters = static_cast<std::uint64_t>(trained_parameters(config).total());
+  EXPECT_EQ(checkpoint_bytes(config, 4, 4), 12 * parameters);
+  EXPECT_EQ(checkpoint_bytes(config, 2, 4), 14 * parameters);
+}
+
+}  // namespace
+}  // namespace fathom
