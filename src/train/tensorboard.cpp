@@ -43,6 +43,8 @@ void TensorboardLog::append(const EvalMetrics& metrics) {
   add(scalars, "held_out/mtp_loss", metrics.mtp_loss);
   scalars.push_back({"held_out/bits_per_byte", metrics.bits_per_byte});
   add(scalars, "held_out/max_vio", metrics.max_vio);
+  for (std::size_t i = 0; i < metrics.draft_acceptance.size(); ++i)
+    scalars.push_back({fmt::format("held_out/draft_acceptance_{}", i + 1), metrics.draft_acceptance[i]});
   file_.append(metrics.step, scalars);
 }
 
