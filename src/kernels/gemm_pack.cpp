@@ -25,6 +25,8 @@ static_assert(4 * 2 * kStagedRow <= static_cast<std::int64_t>(kPackScratch));
 
 HWY_ALIGN const float kZeros[kStagedRow] = {};
 
+constexpr std::int64_t kColumnsTogether = 32;  // two lines of f32
+
 template <class W>
 void WidenRow(const void* from, std::int64_t count, float* to) {
   const DF d;
@@ -68,61 +70,74 @@ HWY_INLINE hn::Vec<D> RoundedF32(D d, hn::Vec<D> value) {
   return hn::BitCast(d, hn::And(Rounded(d, value), hn::Set(du, 0xFFFF0000U)));
 }
 
+#if HWY_TARGET == HWY_AVX3  // where pairs are multiplied
+/// `low` and then `high` as bf16. The instruction takes values below 1.2e-38 for zero, as does the one that
+/// multiplies.
 template <class D>
-HWY_INLINE hn::Vec<D> RoundedPair(D d, hn::Vec<D> first, hn::Vec<D> second) {
-  const hn::RebindToUnsigned<D> du;
-  return hn::BitCast(d, hn::Or(hn::ShiftRight<16>(Rounded(d, first)),
-                               hn::And(Rounded(d, second), hn::Set(du, 0xFFFF0000U))));
+HWY_INLINE hn::Vec<D> RoundedBoth(D /* d */, hn::Vec<D> low, hn::Vec<D> high) {
+  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(low.raw) : "v"(low.raw), "v"(high.raw));
+  return low;
 }
 
-/// Elements of `count` values along k; `from` and `to` may be used a vector beyond them.
+/// Pairs of a value of `first` and one of `second`.
+template <class D>
+HWY_INLINE hn::Vec<D> RoundedPairs(D d, hn::Vec<D> first, hn::Vec<D> second) {
+  const hn::RebindToUnsigned<D> d32;
+  const hn::Repartition<std::uint16_t, D> d16;
+  const hn::Half<decltype(d16)> half;
+  const auto both = hn::BitCast(d16, RoundedBoth(d, first, second));
+  const auto low = hn::PromoteTo(d32, hn::LowerHalf(half, both));
+  const auto high = hn::PromoteTo(d32, hn::UpperHalf(half, both));
+  return hn::BitCast(d, hn::Or(low, hn::ShiftLeft<16>(high)));
+}
+#endif
+
+/// Elements of `count` values along k.
 void ConvertRow(PanelElement element, const float* from, std::int64_t count, float* to) {
   const DF d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  const auto load = [&](std::int64_t begin) {
+    if (begin + lanes <= count) return hn::LoadU(d, from + begin);
+    return begin < count ? LoadSome(d, from + begin, static_cast<std::size_t>(count - begin)) : hn::Zero(d);
+  };
   if (element == PanelElement::f32_rounded) {
-    for (std::int64_t i = 0; i < count; i += lanes)
-      hn::StoreU(RoundedF32(d, hn::LoadU(d, from + i)), d, to + i);
+    for (; i < count; i += lanes) hn::StoreU(RoundedF32(d, load(i)), d, to + i);
     return;
   }
-#if HWY_TARGET == HWY_AVX3  // where pairs are multiplied
-  for (std::int64_t i = 0; i < count; i += 2 * lanes) {
-    const VF low = hn::LoadU(d, from + i);
-    const VF high = hn::LoadU(d, from + i + lanes);
-    hn::StoreU(RoundedPair(d, hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low)), d, to + i / 2);
-  }
+#if HWY_TARGET == HWY_AVX3
+  for (; i + 2 * lanes <= count; i += 2 * lanes)
+    hn::StoreU(RoundedBoth(d, hn::LoadU(d, from + i), hn::LoadU(d, from + i + lanes)), d, to + i / 2);
+  if (i < count) hn::StoreU(RoundedBoth(d, load(i), load(i + lanes)), d, to + i / 2);
 #endif
 }
 
-const std::byte* StoredRow(const GemmOperand& operand, std::int64_t index) {
-  const std::int64_t row = operand.gather != nullptr ? operand.gather[index] : index;
-  return static_cast<const std::byte*>(operand.data) +
-         static_cast<std::size_t>(row * operand.stride) * dtype_size(operand.dtype);
-}
-
 /// A row of the part as elements, where it lies if it lies so, else in `staged` (two rows).
-const float* StagedRow(const GemmOperand& operand, const OperandPart& part, PanelElement element,
-                       std::int64_t index, float* staged) {
-  if (index >= part.rows) return kZeros;
-  const void* from =
-      StoredRow(operand, part.row + index) + static_cast<std::size_t>(part.k) * dtype_size(operand.dtype);
-  if (operand.dtype == DType::f32 && element == PanelElement::f32) return static_cast<const float*>(from);
-  Widen(operand.dtype, from, part.ks, staged);
-  if (element == PanelElement::f32) return staged;
-  std::fill_n(staged + part.ks, kSlack, 0.0F);
-  ConvertRow(element, staged, part.ks, staged + kStagedRow);
+const float* StagedRow(const StoredPart& source, PanelElement element, std::int64_t index, float* staged) {
+  if (index >= source.outer()) return kZeros;
+  const std::byte* from = source.row(index);
+  const std::int64_t count = source.inner();
+  const bool is_pairs = source.dtype() == DType::bf16 && element == PanelElement::bf16_pair && count % 2 == 0;
+  const auto* values = reinterpret_cast<const float*>(from);
+  if (source.dtype() != DType::f32 && !is_pairs) {
+    Widen(source.dtype(), from, count, staged);
+    values = staged;
+  }
+  if (is_pairs || element == PanelElement::f32) return values;
+  ConvertRow(element, values, count, staged + kStagedRow);
   return staged + kStagedRow;
 }
 
 /// Rows that are stored along k: four at a time.
-void PackRows(const GemmOperand& operand, const OperandPart& part, PanelElement element, std::int64_t width,
-              float* scratch, float* to) {
-  const std::int64_t elements = packed_elements(element, part.ks);
+void PackRows(const StoredPart& source, PanelElement element, std::int64_t width, float* scratch, float* to) {
+  const std::int64_t elements = packed_elements(element, source.inner());
   const std::int64_t whole = elements / 4 * 4;
-  const std::int64_t end = (part.rows + width - 1) / width * width;
+  const std::int64_t end = (source.outer() + width - 1) / width * width;
   for (std::int64_t row = 0; row < end; row += 4) {
     const float* rows[4];
-    for (std::int64_t r = 0; r < 4; ++r)
-      rows[r] = StagedRow(operand, part, element, row + r, scratch + 2 * r * kStagedRow);
+    for (std::int64_t r = 0; r < 4; ++r) {
+      rows[r] = StagedRow(source, element, row + r, scratch + 2 * r * kStagedRow);
+    }
     float* panel = to + row / width * width * elements + row % width;
     for (std::int64_t i = 0; i < whole; i += 4)
       TransposeFour(rows[0] + i, rows[1] + i, rows[2] + i, rows[3] + i, panel + i * width, width);
@@ -131,57 +146,79 @@ void PackRows(const GemmOperand& operand, const OperandPart& part, PanelElement 
   }
 }
 
-/// One or two stored rows across `count` rows of a panel, as the elements of one step along k.
-template <class D>
-HWY_INLINE void PlaceRow(D d, PanelElement element, const float* first, const float* second,
-                         std::int64_t count, std::int64_t width, float* to) {
+/// What one step along k puts into a panel: `count` values of one stored row, or of two for pairs.
+template <PanelElement kElement, class D>
+HWY_INLINE void PlaceRow(D d, const float* first, const float* second, std::int64_t count, std::int64_t width,
+                         float* to) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t i = 0; i < width; i += lanes) {
-    const auto load = [&](const float* from) {
-      if (i + lanes <= count) return hn::LoadU(d, from + i);
-      if (i >= count) return hn::Zero(d);
-      return LoadSome(d, from + i, static_cast<std::size_t>(count - i));
-    };
-    hn::Vec<D> value = load(first);
-    if (element == PanelElement::f32_rounded) value = RoundedF32(d, value);
-    if (element == PanelElement::bf16_pair) value = RoundedPair(d, value, load(second));
+  const auto place = [&](hn::Vec<D> value, [[maybe_unused]] hn::Vec<D> neighbour, std::int64_t i) {
+    if constexpr (kElement == PanelElement::f32_rounded) value = RoundedF32(d, value);
+    if constexpr (kElement == PanelElement::bf16_pair) value = RoundedPairs(d, value, neighbour);
     hn::StoreU(value, d, to + i);
+  };
+  if (count >= width) {
+    for (std::int64_t i = 0; i < width; i += lanes)
+      place(hn::LoadU(d, first + i), hn::LoadU(d, second + i), i);
+    return;
+  }
+  const auto load = [&](const float* from, std::int64_t i) {
+    const auto some = static_cast<std::size_t>(std::clamp<std::int64_t>(count - i, 0, lanes));
+    return LoadSome(d, from + i, some);
+  };
+  for (std::int64_t i = 0; i < width; i += lanes) place(load(first, i), load(second, i), i);
+}
+
+/// Rows that are stored across k: what a few panels take of every stored row.
+template <PanelElement kElement, class D>
+void PackColumns(D d, const StoredPart& source, std::int64_t width, float* scratch, float* to) {
+  constexpr std::int64_t kStep = kElement == PanelElement::bf16_pair ? 2 : 1;
+  const std::int64_t elements = packed_elements(kElement, source.outer());
+  const std::int64_t together = std::max<std::int64_t>(1, kColumnsTogether / width) * width;
+  for (std::int64_t begin = 0; begin < source.inner(); begin += together) {
+    const std::int64_t columns = std::min(together, source.inner() - begin);
+    const auto staged = [&](std::int64_t k, float* room) -> const float* {
+      if (k >= source.outer()) return kZeros;
+      const std::byte* from = source.row(k, begin);
+      if (source.dtype() == DType::f32) return reinterpret_cast<const float*>(from);
+      Widen(source.dtype(), from, columns, room);
+      return room;
+    };
+    for (std::int64_t i = 0; i < elements; ++i) {
+      const float* first = staged(kStep * i, scratch);
+      const float* second = kStep == 2 ? staged(2 * i + 1, scratch + kStagedRow) : first;
+      for (std::int64_t panel = 0; panel < columns; panel += width)
+        PlaceRow<kElement>(d, first + panel, second + panel, columns - panel, width,
+                           to + (begin + panel) * elements + i * width);
+    }
   }
 }
 
-/// Rows that are stored across k: what one panel takes of every stored row.
 template <class D>
-void PackColumns(D d, const GemmOperand& operand, const OperandPart& part, PanelElement element,
-                 std::int64_t width, float* scratch, float* to) {
-  const std::int64_t elements = packed_elements(element, part.ks);
-  const std::int64_t step = element == PanelElement::bf16_pair ? 2 : 1;
-  for (std::int64_t row = 0; row < part.rows; row += width) {
-    const std::int64_t count = std::min(width, part.rows - row);
-    const auto staged = [&](std::int64_t k, float* room) {
-      if (k >= part.ks) return static_cast<const float*>(kZeros);
-      const void* from = StoredRow(operand, part.k + k) +
-                         static_cast<std::size_t>(part.row + row) * dtype_size(operand.dtype);
-      if (operand.dtype == DType::f32) return static_cast<const float*>(from);
-      Widen(operand.dtype, from, count, room);
-      return static_cast<const float*>(room);
-    };
-    for (std::int64_t i = 0; i < elements; ++i) {
-      const float* first = staged(step * i, scratch);
-      const float* second = step == 2 ? staged(2 * i + 1, scratch + kStagedRow) : nullptr;
-      PlaceRow(d, element, first, second, count, width, to + row * elements + i * width);
-    }
+void PackColumnsAs(D d, const StoredPart& source, PanelElement element, std::int64_t width, float* scratch,
+                   float* to) {
+  switch (element) {
+    case PanelElement::f32:
+      return PackColumns<PanelElement::f32>(d, source, width, scratch, to);
+    case PanelElement::f32_rounded:
+      return PackColumns<PanelElement::f32_rounded>(d, source, width, scratch, to);
+    case PanelElement::bf16_pair:
+#if HWY_TARGET == HWY_AVX3  // where pairs are multiplied
+      return PackColumns<PanelElement::bf16_pair>(d, source, width, scratch, to);
+#endif
+      break;
   }
 }
 
 void PackPanels(const GemmOperand& operand, const OperandPart& part, PanelElement element, std::int64_t width,
                 float* scratch, float* to) {
   const DF d;
+  const StoredPart source(operand, part);
   if (!operand.transposed) {
-    PackRows(operand, part, element, width, scratch, to);
+    PackRows(source, element, width, scratch, to);
   } else if (width % static_cast<std::int64_t>(hn::Lanes(d)) == 0) {
-    PackColumns(d, operand, part, element, width, scratch, to);
+    PackColumnsAs(d, source, element, width, scratch, to);
   } else {
-    PackColumns(hn::CappedTag<float, kStripRows>(), operand, part, element, width, scratch, to);
+    PackColumnsAs(hn::CappedTag<float, kStripRows>(), source, element, width, scratch, to);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/gemm_panel.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 
 #undef HWY_TARGET_INCLUDE
@@ -27,12 +29,40 @@ struct MultiplyBf16Pairs {
 };
 #endif
 
-/// kRows rows of one strip by kVectors vectors of columns.
+/// Hands out the lines that a product was told to ask for.
+class WantedLines {
+ public:
+  explicit WantedLines(std::span<const CacheLines> wanted)
+      : next_(wanted.data()), end_(next_ + wanted.size()) {}
+  HWY_INLINE void ask(std::int64_t lines) {
+    for (; lines > 0; --lines) {
+      if (left_ == 0) {
+        if (next_ == end_) return;
+        line_ = next_->from;
+        left_ = next_->count;
+        ++next_;
+      }
+      hwy::Prefetch(line_);
+      line_ += 64;
+      --left_;
+    }
+  }
+
+ private:
+  const CacheLines* next_;
+  const CacheLines* end_;
+  const std::byte* line_ = nullptr;
+  std::int64_t left_ = 0;
+};
+
+constexpr std::int64_t kStepsBetweenAsking = 8;
+
+/// kRows rows of the strip, from `row` on, by kVectors vectors of columns.
 template <class Multiply, int kRows, int kVectors>
-HWY_INLINE void Tile(const PanelProduct& p, const float* HWY_RESTRICT a, std::int64_t row,
-                     float* HWY_RESTRICT c, std::int64_t c_stride) {
+HWY_INLINE void Tile(const PanelProduct& p, std::int64_t row, float* HWY_RESTRICT c, std::int64_t c_stride) {
   const DF d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const float* HWY_RESTRICT a = p.a + row;
   const float* HWY_RESTRICT b = p.b;
   VF sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -40,18 +70,23 @@ HWY_INLINE void Tile(const PanelProduct& p, const float* HWY_RESTRICT a, std::in
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
   }
-  for (std::int64_t i = 0; i < p.k; ++i) {
-    VF column[kVectors];
+  WantedLines wanted(p.wanted);
+  const std::int64_t lines_at_once = (p.wanted_lines * kStepsBetweenAsking + p.k - 1) / p.k;
+  for (std::int64_t i = 0; i < p.k;) {
+    if constexpr (kRows == kStripRows) wanted.ask(lines_at_once);
+    for (const std::int64_t end = std::min(p.k, i + kStepsBetweenAsking); i < end; ++i) {
+      VF column[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) column[v] = hn::LoadU(d, b + v * lanes);
+      for (int v = 0; v < kVectors; ++v) column[v] = hn::LoadU(d, b + v * lanes);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const VF factor = hn::Set(d, a[r]);
+      for (int r = 0; r < kRows; ++r) {
+        const VF factor = hn::Set(d, a[r]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = Multiply::Add(sum[r][v], factor, column[v]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = Multiply::Add(sum[r][v], factor, column[v]);
+      }
+      a += kStripRows;
+      b += kVectors * lanes;
     }
-    a += kStripRows;
-    b += kVectors * lanes;
   }
   if (p.row_scale != nullptr) {
 #pragma GCC unroll 8
@@ -74,43 +109,43 @@ HWY_INLINE void Tile(const PanelProduct& p, const float* HWY_RESTRICT a, std::in
 
 /// The same where C ends within the last vector: on a copy of that part of C.
 template <class Multiply, int kRows, int kVectors>
-HWY_NOINLINE void EdgeTile(const PanelProduct& p, const float* a, std::int64_t row) {
+HWY_NOINLINE void EdgeTile(const PanelProduct& p, std::int64_t row) {
   constexpr std::int64_t kWidth = kVectors * static_cast<std::int64_t>(hn::MaxLanes(DF()));
   HWY_ALIGN float copy[kRows * kWidth] = {};
   float* c = p.c + row * p.c_stride;
   if (p.accumulate)
     for (int r = 0; r < kRows; ++r) std::copy_n(c + r * p.c_stride, p.columns, copy + r * kWidth);
-  Tile<Multiply, kRows, kVectors>(p, a, row, copy, kWidth);
+  Tile<Multiply, kRows, kVectors>(p, row, copy, kWidth);
   for (int r = 0; r < kRows; ++r) std::copy_n(copy + r * kWidth, p.columns, c + r * p.c_stride);
 }
 
 template <class Multiply, int kRows, int kVectors>
-HWY_INLINE void TileOfC(const PanelProduct& p, const float* a, std::int64_t row) {
+HWY_INLINE void TileOfC(const PanelProduct& p, std::int64_t row) {
   if (p.columns == kVectors * static_cast<std::int64_t>(hn::Lanes(DF()))) {
-    Tile<Multiply, kRows, kVectors>(p, a, row, p.c + row * p.c_stride, p.c_stride);
+    Tile<Multiply, kRows, kVectors>(p, row, p.c + row * p.c_stride, p.c_stride);
   } else {
-    EdgeTile<Multiply, kRows, kVectors>(p, a, row);
+    EdgeTile<Multiply, kRows, kVectors>(p, row);
   }
 }
 
 template <class Multiply, int kVectors>
 HWY_NOINLINE void MultiplyRows(const PanelProduct& p) {
-  const float* strip = p.a;
+  if (p.rows == kStripRows) {
+    TileOfC<Multiply, kStripRows, kVectors>(p, 0);
+    return;
+  }
   std::int64_t row = 0;
-  for (; row + kStripRows <= p.rows; row += kStripRows, strip += p.a_stride)
-    TileOfC<Multiply, kStripRows, kVectors>(p, strip, row);
-  const std::int64_t first = row;
   if constexpr (kStripRows > 4) {
-    if (row + 4 <= p.rows) {
-      TileOfC<Multiply, 4, kVectors>(p, strip, row);
+    if (p.rows >= 4) {
+      TileOfC<Multiply, 4, kVectors>(p, row);
       row += 4;
     }
   }
   if (row + 2 <= p.rows) {
-    TileOfC<Multiply, 2, kVectors>(p, strip + (row - first), row);
+    TileOfC<Multiply, 2, kVectors>(p, row);
     row += 2;
   }
-  if (row < p.rows) TileOfC<Multiply, 1, kVectors>(p, strip + (row - first), row);
+  if (row < p.rows) TileOfC<Multiply, 1, kVectors>(p, row);
 }
 
 /// With as many vectors as the panel has columns for.

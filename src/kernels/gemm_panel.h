@@ -1,10 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace fathom::kernels {
 
-// The innermost part of packed_gemm: a block of A times a panel of B, both laid out for it. Rows of A lie in
+// The innermost part of packed_gemm: a strip of A times a panel of B, both laid out for it. Rows of A lie in
 // strips of `strip_rows`, columns of C (rows of B) in panels of `panel_columns`, each [k, width] so that
 // what is multiplied together lies together. For packed_gemm.cpp and gemm_pack.cpp.
 
@@ -24,12 +26,17 @@ struct PanelLayout {
 };
 PanelLayout panel_layout();
 
+/// Lines of 64 bytes that are wanted in the caches soon.
+struct CacheLines {
+  const std::byte* from;
+  std::int64_t count;
+};
+
 struct PanelProduct {
   PanelElement element;
-  const float* a;         // strips, [ceil(rows / strip_rows)] of [k, strip_rows]
-  std::int64_t a_stride;  // elements from one strip to the next
-  const float* b;         // [k, columns rounded up to column_unit]
-  std::int64_t rows;
+  const float* a;     // one strip, [k, strip_rows]
+  const float* b;     // [k, columns rounded up to column_unit]
+  std::int64_t rows;  // at most strip_rows
   std::int64_t columns;
   std::int64_t k;             // elements, so half as many pairs
   const float* row_scale;     // [rows]; null: no scales
@@ -37,6 +44,9 @@ struct PanelProduct {
   float* c;
   std::int64_t c_stride;
   bool accumulate;
+  /// Asked for in the course of the product: a processor drops requests that come all at once.
+  std::span<const CacheLines> wanted;
+  std::int64_t wanted_lines;  // of all `wanted`
 };
 /// C[rows, columns] (+)= (A · B) · row_scale · column_scale, on the calling thread.
 void multiply_panel(const PanelProduct& product);
