@@ -8,7 +8,7 @@
 
 namespace fathom::kernels {
 
-// The products of many linear maps at once, in one parallel region: the experts of a layer, or several
+// The products of many linear maps at once, shared by all threads: the experts of a layer, or several
 // projections of one input. Every map is cut into items by its own sizes, so a map's result is the same alone
 // and in company, whatever the thread count; efficient from one token a map (decode: weights are streamed
 // once) to thousands.
@@ -24,7 +24,7 @@ struct LinearForward {
 };
 void grouped_linear_forward(ThreadPool& pool, std::span<const LinearForward> jobs);
 
-/// dx[tokens, in] = dy[tokens, out] · W, added to `dx` where `accumulate`: `linear_backward_input`. W is f32.
+/// dx[tokens, in] = dy[tokens, out] · W, added to `dx` where `accumulate`: `linear_backward_input`.
 struct LinearBackwardInput {
   WeightMatrix w;
   const float* dy;

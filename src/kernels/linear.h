@@ -21,13 +21,12 @@ struct WeightMatrix {
 /// y[tokens, out] = x[tokens, in] · Wᵀ, in f32; narrow weights are widened exactly.
 ///
 /// Few tokens (up to 8 of any width, up to 48 of at most 131,072 values together) stream the weights once,
-/// straight from where they lie, and a token's result does not depend on the others in the call. More go
-/// through GEMM, narrow types expanded to f32 a panel at a time (1 MiB a thread); a token's result may then
-/// differ in the last bits (about 1e-6 of the row's largest value). Never depends on the thread count. For
-/// many matrices at once see grouped_linear.h.
+/// straight from where they lie; more go through packed_gemm.h. Either way a token's result does not depend
+/// on the other tokens or on the thread count, but between the two ways it may differ in the last bits (about
+/// 1e-6 of the row's largest value). For many matrices at once see grouped_linear.h.
 void linear_forward(ThreadPool& pool, const float* x, std::int64_t tokens, const WeightMatrix& w, float* y);
 
-/// dx[tokens, in] = dy[tokens, out] · W, added to `dx` where `accumulate`. W is f32.
+/// dx[tokens, in] = dy[tokens, out] · W, added to `dx` where `accumulate`.
 void linear_backward_input(ThreadPool& pool, const float* dy, std::int64_t tokens, const WeightMatrix& w,
                            float* dx, bool accumulate);
 
