@@ -98,7 +98,7 @@ class RowReader {
   using Type = typename W::Type;
   using Columns = Type[4 * hn::MaxLanes(DF())];  // of a quad
 
-  /// @param next  kRows rows to ask for meanwhile, or null
+  /// @param next  as much again, to be asked for meanwhile, or null
   HWY_INLINE RowReader(const Type* rows, std::size_t in, const Type* next)
       : start0_(rows),
         start1_(start0_ + (kRows == 4 ? in : 0)),
@@ -237,6 +237,9 @@ const float* LayOutInputs(const float* x, std::int64_t tokens, std::size_t in) {
   return copy;
 }
 
+/// How far ahead a single row is asked for.
+constexpr std::int64_t kAheadBytes = 2048;
+
 /// Rows [begin, end) in groups of kRows, as far as they go, times each token. Returns the first row left.
 template <class W, int kRows>
 HWY_INLINE std::int64_t StreamGroups(const WeightMatrix& w, std::int64_t begin, std::int64_t end,
@@ -248,7 +251,8 @@ HWY_INLINE std::int64_t StreamGroups(const WeightMatrix& w, std::int64_t begin, 
   for (; row + kRows <= end; row += kRows) {
     const auto* rows = static_cast<const typename W::Type*>(w.data) + row * w.in;
     const float* scale = w.block_scale != nullptr ? w.block_scale + row / kScaleBlock * blocks : nullptr;
-    const auto* next = kRows > 1 && row + 2 * kRows <= end ? rows + kRows * w.in : nullptr;
+    const std::int64_t ahead = kRows > 1 ? kRows * w.in : kAheadBytes / std::int64_t{sizeof(*rows)};
+    const auto* next = (end - row - kRows) * w.in >= ahead ? rows + ahead : nullptr;
     std::int64_t t = 0;
     const auto multiply = [&]<int kTokens>() HWY_ATTR {
       for (; t + kTokens <= tokens; t += kTokens, next = nullptr)
@@ -267,7 +271,8 @@ template <class W>
 void StreamRows(const WeightMatrix& w, std::int64_t begin, std::int64_t end, const float* x,
                 std::int64_t tokens, float* y) {
   x = LayOutInputs<W>(x, tokens, static_cast<std::size_t>(w.in));
-  if (tokens > 1) begin = StreamGroups<W, 4>(w, begin, end, x, tokens, y);
+  constexpr std::int64_t kLongInput = 4096;
+  if (tokens > 1 || w.in > kLongInput) begin = StreamGroups<W, 4>(w, begin, end, x, tokens, y);
   StreamGroups<W, 1>(w, begin, end, x, tokens, y);
 }
 
