@@ -35,8 +35,10 @@ bench: build ## every benchmark, each a ratio against a limit or a peer of the s
 format: ## rewrite all sources with clang-format
 	@tools/format.sh --fix
 
-lint: build ## clang-tidy over all sources
-	@tools/lint.sh $(BUILD)
+lint: deps ## clang-tidy over all sources that have changed since it last passed
+	@cmake --preset $(PRESET) --log-level=WARNING
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target lint -- -k 0 || { echo "clang-tidy: see above"; exit 1; }
+	@echo "clang-tidy: all sources pass"
 
 clean: ## remove all build trees
 	@rm -rf build

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Runs clang-tidy over every source of the build tree given (default build/release), as .clang-tidy says.
+# One source through clang-tidy. usage: lint.sh STAMP SOURCE FLAGS...
+# If it passes, STAMP says so, and STAMP.d names what it includes. cmake/FathomLint.cmake calls this for all sources.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-build=${1:-build/release}
-command -v clang-tidy >/dev/null || { echo "clang-tidy is needed: apt-get install clang-tidy" >&2; exit 1; }
-find src tests bench -name '*.cpp' | sort |
-  xargs -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet
+stamp=$1 source=$2
+shift 2
+rm -f "$stamp"
+if ! clang-tidy --quiet "$source" -- "$@" >"$stamp.log" 2>&1; then
+  grep -v ' warnings\? generated\.$' "$stamp.log"
+  exit 1
+fi
+c++ -MM -MT "$stamp" -MF "$stamp.d" "$@" "$source"
+touch "$stamp"
