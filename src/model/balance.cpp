@@ -121,4 +121,39 @@ void add_sequence_balance_gradient(const Context& context, const Tensor& affinit
   });
 }
 
+double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> load, std::int64_t top_k,
+                          Tensor& frequency) {
+  const std::int64_t tokens = affinity.dim(0);
+  const std::int64_t experts = affinity.dim(1);
+  require(static_cast<std::int64_t>(load.size()) == experts, "loads of {} experts for affinities of {}",
+          load.size(), experts);
+  frequency = Tensor::zeros({1, experts});
+  if (tokens == 0) return 0.0;
+  std::vector<double> sums(load.size(), 0.0);  // T · P_i
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      sums[i] += static_cast<double>(affinity.f32()[t * experts + static_cast<std::int64_t>(i)]);
+  const double per_selection = static_cast<double>(experts) / static_cast<double>(top_k * tokens);
+  double loss = 0.0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const double f = per_selection * static_cast<double>(load[i]);
+    frequency.f32()[i] = static_cast<float>(f);
+    loss += f * sums[i] / static_cast<double>(tokens);
+  }
+  return loss;
+}
+
+void add_batch_balance_gradient(const Context& context, const Tensor& frequency, double scale,
+                                Tensor& daffinity) {
+  constexpr std::size_t kTokensPerItem = 64;
+  const std::int64_t experts = daffinity.dim(1);
+  const auto factor = static_cast<float>(scale / static_cast<double>(daffinity.dim(0)));
+  const float* f = frequency.f32();
+  context.pool.parallel_ranges(
+      static_cast<std::size_t>(daffinity.dim(0)), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
+        for (auto t = static_cast<std::int64_t>(begin); t < static_cast<std::int64_t>(end); ++t)
+          for (std::int64_t i = 0; i < experts; ++i) daffinity.f32()[t * experts + i] += factor * f[i];
+      });
+}
+
 }  // namespace fathom

@@ -10,8 +10,8 @@
 
 namespace fathom {
 
-// Keeping the experts' loads even: the bias of auxiliary-loss-free balancing, its figure of merit, and the
-// small sequence-wise loss beside it.
+// Keeping the experts' loads even: the bias of auxiliary-loss-free balancing, its figure of merit, the small
+// sequence-wise loss beside it, and the classical auxiliary loss that it replaced.
 
 /// One step of auxiliary-loss-free balancing (arXiv 2408.15664, algorithm 1): b_i += gamma · sign(mean load -
 /// load_i), so that experts with too few tokens are chosen more often in the next step.
@@ -44,5 +44,22 @@ double sequence_balance_loss(const Context& context, const Tensor& affinity, con
 /// daffinity += scale · the gradient of `sequence_balance_loss` at the affinities.
 void add_sequence_balance_gradient(const Context& context, const Tensor& affinity, const Sequences& sequences,
                                    const Tensor& frequency, double scale, Tensor& daffinity);
+
+/// The classical auxiliary loss (Switch Transformer, equation 4; GShard; arXiv 2408.15664, equation 2) before
+/// its factor, over all tokens of one forward pass, whatever sequences they are of:
+///
+///     sum_i f_i · P_i,   f_i = N_r / (K_r · T) · load_i,   P_i = 1/T · sum_t s_{i,t}.
+///
+/// Unlike the sequence-wise loss it counts what routing chose, group limit included, and takes the affinities
+/// as they are: those of a sigmoid do not add up to 1.
+/// @param affinity   [tokens, n_routed_experts], s
+/// @param load       [n_routed_experts], tokens that chose each expert
+/// @param frequency  [1, n_routed_experts], filled with f_i: the gradient takes it as a constant
+double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> load, std::int64_t top_k,
+                          Tensor& frequency);
+
+/// daffinity += scale · the gradient of `batch_balance_loss` at the affinities.
+void add_batch_balance_gradient(const Context& context, const Tensor& frequency, double scale,
+                                Tensor& daffinity);
 
 }  // namespace fathom

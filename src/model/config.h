@@ -79,6 +79,7 @@ struct ModelConfig {
   ScoringFunc scoring_func = ScoringFunc::sigmoid;
   TopkMethod topk_method = TopkMethod::noaux_tc;
   std::optional<double> aux_loss_alpha;  // absent in released V3 configs
+  std::optional<bool> seq_aux;           // false: the auxiliary loss is of whole batches, not of sequences
 
   std::int64_t num_nextn_predict_layers = 0;  // MTP modules
 
@@ -89,6 +90,7 @@ struct ModelConfig {
   [[nodiscard]] std::int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   /// Values that the cache keeps per token and layer.
   [[nodiscard]] std::int64_t latent_dim() const { return kv_lora_rank + qk_rope_head_dim; }
+  [[nodiscard]] bool has_sequence_wise_loss() const { return seq_aux.value_or(true); }
   [[nodiscard]] bool is_moe_layer(std::int64_t layer) const {
     return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
   }

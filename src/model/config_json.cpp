@@ -144,8 +144,8 @@ void ignore_idle_keys(Reader& reader) {
   reader.ignore({"use_cache", "pretraining_tp", "ep_size", "output_attentions", "output_hidden_states",
                  "output_router_logits", "return_dict", "use_return_dict", "gradient_checkpointing",
                  "chunk_size_feed_forward", "use_bfloat16", "tf_legacy_loss"});
-  // The auxiliary losses of the original training: Fathom's own `training` section decides these.
-  reader.ignore({"seq_aux", "router_aux_loss_coef", "training"});
+  // Of other models' training, and Fathom's own, which train/training_config.h reads.
+  reader.ignore({"router_aux_loss_coef", "training"});
   // Follow from other keys, and the references compute them again.
   reader.ignore({"head_dim", "qk_head_dim"});
   // For padding, text, other heads and generation, none of which touch the logits.
@@ -322,6 +322,7 @@ void read_experts(Reader& reader, ModelConfig& config) {
                                       {"group_limited_greedy", TopkMethod::group_limited_greedy},
                                       {"noaux_tc", TopkMethod::noaux_tc}});
   if (reader.find("aux_loss_alpha") != nullptr) config.aux_loss_alpha = reader.number("aux_loss_alpha", 0);
+  if (reader.find("seq_aux") != nullptr) config.seq_aux = reader.boolean("seq_aux", true);
   config.num_nextn_predict_layers = aliased(reader, "num_nextn_predict_layers", "num_mtp_layers", v3 ? 1 : 0);
 }
 
@@ -434,6 +435,7 @@ OrderedJson model_config_to_json(const ModelConfig& config) {
       break;
   }
   if (config.aux_loss_alpha) json["aux_loss_alpha"] = *config.aux_loss_alpha;
+  if (config.seq_aux) json["seq_aux"] = *config.seq_aux;
   json["num_nextn_predict_layers"] = config.num_nextn_predict_layers;
 
   if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;

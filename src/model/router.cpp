@@ -110,7 +110,9 @@ Routing Router::forward(const Context& context, const Tensor& x, const Sequences
 
   if (saved != nullptr) {
     saved->balance_loss =
-        sequence_balance_loss(context, affinity, sequences, top_k, saved->balance_frequency);
+        config_.has_sequence_wise_loss()
+            ? sequence_balance_loss(context, affinity, sequences, top_k, saved->balance_frequency)
+            : batch_balance_loss(affinity, routing.load, top_k, saved->balance_frequency);
     saved->affinity = affinity;
     saved->routing = routing;
   }
@@ -143,9 +145,11 @@ Tensor Router::backward_input(const Context& context, const Tensor& dgates, cons
           for (std::int64_t j = 0; j < top_k; ++j) ds[chosen[j]] = factor * (dgate[j] - shared) / divisor;
         }
       });
-  if (balance_alpha != 0.0)
+  if (balance_alpha != 0.0 && config_.has_sequence_wise_loss())
     add_sequence_balance_gradient(context, saved.affinity, sequences, saved.balance_frequency, balance_alpha,
                                   dlogits);
+  else if (balance_alpha != 0.0)
+    add_batch_balance_gradient(context, saved.balance_frequency, balance_alpha, dlogits);
   context.pool.parallel_ranges(
       static_cast<std::size_t>(tokens), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
         const std::int64_t offset = static_cast<std::int64_t>(begin) * experts;

@@ -37,8 +37,8 @@ class Router {
   struct Saved {
     Tensor affinity;  // [tokens, n_routed_experts], s
     Routing routing;
-    double balance_loss = 0;   // the sequence-wise loss (model/balance.h), before its factor alpha
-    Tensor balance_frequency;  // [sequences, n_routed_experts], its f_i
+    double balance_loss = 0;   // of sequences or of the batch (model/balance.h), before its factor alpha
+    Tensor balance_frequency;  // [sequences or 1, n_routed_experts], its f_i
   };
   struct Deltas {
     Tensor logits;  // [tokens, n_routed_experts]
@@ -48,8 +48,9 @@ class Router {
   Router(const ModelConfig& config, const MoeWeights& weights);
 
   Routing forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved) const;
-  /// dx from the gates' gradients [tokens, top_k] and the sequence-wise balance loss times `balance_alpha`
-  /// (technical report, equations 17 to 20; averaged over sequences). Selection itself has no gradient.
+  /// dx from the gates' gradients [tokens, top_k] and the balance loss times `balance_alpha`: the
+  /// sequence-wise one (technical report, equations 17 to 20; averaged over sequences), or the classical one
+  /// of the whole batch where the config's `seq_aux` is false. Selection itself has no gradient.
   Tensor backward_input(const Context& context, const Tensor& dgates, const Sequences& sequences,
                         double balance_alpha, const Saved& saved, Deltas& deltas) const;
   /// grads.router += the gradient of the centroids. The bias has none: model/balance.h moves it.

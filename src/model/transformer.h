@@ -27,7 +27,7 @@ struct Batch {
 /// Factors of the losses beside the main one.
 struct LossFactors {
   double mtp = 0.3;         // lambda, technical report equation 25
-  double balance = 0.0001;  // alpha, equation 17
+  double balance = 0.0001;  // alpha, equation 17; of the classical loss where `seq_aux` is false
 };
 
 /// What a forward pass over a batch measured. Cross-entropies are means over targets, in nats.

@@ -20,6 +20,7 @@
 #include "numerics/convert.h"
 #include "tensor/block_scaled.h"
 #include "train/prepare.h"
+#include "train/training_plan.h"
 
 namespace fathom {
 namespace {
@@ -97,7 +98,7 @@ void write_state(const std::filesystem::path& file, const TrainingState& state,
                   {"seed", state.seed},
                   {"position", state.sequences}};
   if (state.order_checksum) json["data"]["order_checksum"] = fmt::format("{:016x}", *state.order_checksum);
-  json["learning_rate"] = training.schedule().at(state.step);
+  json["learning_rate"] = TrainingPlan(training, "config").at(state.step).learning_rate;
   write_file_atomically(file, json.dump(2) + "\n");
 }
 
@@ -191,10 +192,17 @@ void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& co
 
 void require_same_model(const ModelConfig& wanted, const ModelConfig& other, const std::string& where) {
   // What does not change the parameters or the function that they define.
-  static const std::vector<std::string_view> kFree = {
-      "initializer_range", "max_position_embeddings", "bos_token_id", "eos_token_id",
-      "aux_loss_alpha",    "quantization_config",     "torch_dtype",  "dtype",
-      "architectures",     "transformers_version"};
+  static const std::vector<std::string_view> kFree = {"initializer_range",
+                                                      "max_position_embeddings",
+                                                      "bos_token_id",
+                                                      "eos_token_id",
+                                                      "aux_loss_alpha",
+                                                      "seq_aux",
+                                                      "quantization_config",
+                                                      "torch_dtype",
+                                                      "dtype",
+                                                      "architectures",
+                                                      "transformers_version"};
   const OrderedJson a = model_config_to_json(wanted);
   const OrderedJson b = model_config_to_json(other);
   for (const auto& [key, value] : a.items()) {

@@ -27,6 +27,7 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   std::int64_t bytes = 0;
   std::vector<std::vector<std::int64_t>> load;
   std::vector<DraftAcceptance> drafts;
+  std::vector<double> batch_max_vio;
   bool has_mtp = false;
   for (std::int64_t first = 0; first < targets_; first += batch_targets_) {
     const Batch batch =
@@ -40,6 +41,7 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
     add_load(load, losses.expert_load);
     drafts.resize(losses.drafts.size());
     for (std::size_t k = 0; k < drafts.size(); ++k) drafts[k].add(losses.drafts[k]);
+    if (!losses.expert_load.empty()) batch_max_vio.push_back(mean_max_violation(losses.expert_load));
     for (const std::int32_t target : batch.targets) bytes += token_bytes_[static_cast<std::size_t>(target)];
   }
   EvalMetrics metrics;
@@ -54,7 +56,9 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   }
   if (has_mtp) metrics.tokens_per_step = tokens_per_step(drafts);
   if (bytes > 0) metrics.bits_per_byte = nats / std::numbers::ln2 / static_cast<double>(bytes);
-  if (!load.empty()) metrics.max_vio = mean_max_violation(load);
+  for (const std::vector<std::int64_t>& layer : load) metrics.layer_max_vio.push_back(max_violation(layer));
+  metrics.max_vio = mean_of(metrics.layer_max_vio);
+  metrics.batch_max_vio = mean_of(batch_max_vio);
   metrics.expert_load = relative_load(load);
   return metrics;
 }

@@ -29,6 +29,9 @@ OrderedJson to_json(const StepMetrics& metrics) {
   json["mtp_loss"] = or_null(metrics.mtp_loss);
   json["balance_loss"] = metrics.balance_loss;
   json["learning_rate"] = metrics.learning_rate;
+  json["mtp_loss_factor"] = metrics.mtp_loss_factor;
+  json["router_bias_update_rate"] = metrics.router_bias_update_rate;
+  json["batch_size"] = metrics.batch_size;
   json["gradient_norm"] = metrics.gradient_norm;
   json["max_vio"] = or_null(metrics.max_vio);
   json["layer_max_vio"] = metrics.layer_max_vio;
@@ -49,6 +52,8 @@ OrderedJson to_json(const EvalMetrics& metrics) {
   json["sampled_draft_acceptance"] = metrics.sampled_draft_acceptance;
   json["tokens_per_step"] = or_null(metrics.tokens_per_step);
   json["held_out_max_vio"] = or_null(metrics.max_vio);
+  json["held_out_layer_max_vio"] = metrics.layer_max_vio;
+  json["held_out_batch_max_vio"] = or_null(metrics.batch_max_vio);
   json["expert_load"] = metrics.expert_load;
   return json;
 }
@@ -57,12 +62,17 @@ std::optional<double> number_or_none(const Json& value) {
   return value.is_null() ? std::nullopt : std::optional<double>(value.get<double>());
 }
 
+// What later versions added may be absent: a run goes on with a newer program than began it.
+
 StepMetrics step_from_json(const Json& json) {
   return {.step = json.at("step").get<std::int64_t>(),
           .loss = json.at("loss").get<double>(),
           .mtp_loss = number_or_none(json.at("mtp_loss")),
           .balance_loss = json.at("balance_loss").get<double>(),
           .learning_rate = json.at("learning_rate").get<double>(),
+          .mtp_loss_factor = json.value("mtp_loss_factor", 0.0),
+          .router_bias_update_rate = json.value("router_bias_update_rate", 0.0),
+          .batch_size = json.value("batch_size", std::int64_t{0}),
           .gradient_norm = json.at("gradient_norm").get<double>(),
           .max_vio = number_or_none(json.at("max_vio")),
           .layer_max_vio = json.at("layer_max_vio").get<std::vector<double>>(),
@@ -81,6 +91,8 @@ EvalMetrics eval_from_json(const Json& json) {
           .sampled_draft_acceptance = json.at("sampled_draft_acceptance").get<std::vector<double>>(),
           .tokens_per_step = number_or_none(json.at("tokens_per_step")),
           .max_vio = number_or_none(json.at("held_out_max_vio")),
+          .layer_max_vio = json.value("held_out_layer_max_vio", std::vector<double>()),
+          .batch_max_vio = number_or_none(json.value("held_out_batch_max_vio", Json())),
           .expert_load = json.at("expert_load").get<std::vector<std::vector<double>>>()};
 }
 

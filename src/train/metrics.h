@@ -16,6 +16,9 @@ struct StepMetrics {
   std::optional<double> mtp_loss = {};  // mean over MTP modules
   double balance_loss = 0;              // sum over MoE layers, before its factor
   double learning_rate = 0;
+  double mtp_loss_factor = 0;              // lambda
+  double router_bias_update_rate = 0;      // gamma; 0 where the bias does not move
+  std::int64_t batch_size = 0;             // sequences
   double gradient_norm = 0;                // before clipping
   std::optional<double> max_vio = {};      // mean over MoE layers of the batch's MaxVio
   std::vector<double> layer_max_vio = {};  // [MoE layers], the MTP modules' last
@@ -36,7 +39,11 @@ struct EvalMetrics {
   std::vector<double> draft_acceptance = {};
   std::vector<double> sampled_draft_acceptance = {};
   std::optional<double> tokens_per_step = {};  // of speculative decoding by all modules, greedy
-  std::optional<double> max_vio = {};          // mean over MoE layers, loads taken over all evaluated tokens
+  // MaxVio of loads taken over all evaluated tokens (MaxVio_global of arXiv 2408.15664) ...
+  std::optional<double> max_vio = {};      // mean over MoE layers
+  std::vector<double> layer_max_vio = {};  // [MoE layers], the MTP modules' last
+  // ... and over the tokens of one forward pass, mean over those and the MoE layers (MaxVio_batch).
+  std::optional<double> batch_max_vio = {};
   std::vector<std::vector<double>> expert_load =
       {};  // [MoE layers][n_routed_experts], relative to the layer's mean
 };

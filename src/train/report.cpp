@@ -91,7 +91,8 @@ Report::Report(std::string title, Facts facts, std::vector<std::string> moe_laye
       facts_(std::move(facts)),
       moe_layers_(std::move(moe_layers)),
       total_steps_(total_steps),
-      layer_max_vio_(moe_layers_.size()) {}
+      layer_max_vio_(moe_layers_.size()),
+      held_out_layer_max_vio_(moe_layers_.size()) {}
 
 void Report::add(const StepMetrics& metrics) {
   const auto x = static_cast<double>(metrics.step);
@@ -100,8 +101,10 @@ void Report::add(const StepMetrics& metrics) {
   learning_rate_.add(x, metrics.learning_rate);
   gradient_norm_.add(x, metrics.gradient_norm);
   if (metrics.max_vio) max_vio_.add(x, *metrics.max_vio);
-  for (std::size_t i = 0; i < std::min(layer_max_vio_.size(), metrics.layer_max_vio.size()); ++i)
-    layer_max_vio_[i].add(x, metrics.layer_max_vio[i]);
+  add_all(layer_max_vio_, x, metrics.layer_max_vio);
+  batch_size_.add(x, static_cast<double>(metrics.batch_size));
+  mtp_loss_factor_.add(x, metrics.mtp_loss_factor);
+  router_bias_update_rate_.add(x, metrics.router_bias_update_rate);
   tokens_per_second_.add(x, metrics.tokens_per_second);
   last_step_ = metrics;
 }
@@ -113,6 +116,8 @@ void Report::add(const EvalMetrics& metrics) {
   if (metrics.max_vio) held_out_max_vio_.add(x, *metrics.max_vio);
   add_all(draft_acceptance_, x, metrics.draft_acceptance);
   add_all(sampled_draft_acceptance_, x, metrics.sampled_draft_acceptance);
+  if (metrics.batch_max_vio) held_out_batch_max_vio_.add(x, *metrics.batch_max_vio);
+  add_all(held_out_layer_max_vio_, x, metrics.layer_max_vio);
   if (evaluations_++ % heat_map_stride_ == 0 && !metrics.expert_load.empty()) {
     heat_maps_.push_back({metrics.step, metrics.expert_load});
     if (heat_maps_.size() > kMostHeatMaps) {
@@ -141,6 +146,10 @@ void Report::write(const std::filesystem::path& file) const {
                     {"gradient_norm", to_json(gradient_norm_)},
                     {"max_vio", to_json(max_vio_)},
                     {"held_out_max_vio", to_json(held_out_max_vio_)},
+                    {"held_out_batch_max_vio", to_json(held_out_batch_max_vio_)},
+                    {"batch_size", to_json(batch_size_)},
+                    {"mtp_loss_factor", to_json(mtp_loss_factor_)},
+                    {"router_bias_update_rate", to_json(router_bias_update_rate_)},
                     {"tokens_per_second", to_json(tokens_per_second_)}};
   data["layers"] = moe_layers_;
   data["layer_max_vio"] = to_json(layer_max_vio_);
@@ -148,6 +157,7 @@ void Report::write(const std::filesystem::path& file) const {
   data["sampled_draft_acceptance"] = to_json(sampled_draft_acceptance_);
   data["tokens_per_step"] =
       last_eval_.tokens_per_step ? short_number(*last_eval_.tokens_per_step) : OrderedJson(nullptr);
+  data["held_out_layer_max_vio"] = to_json(held_out_layer_max_vio_);
   data["heat"] = OrderedJson::array();
   for (const HeatMap& map : heat_maps_)
     data["heat"].push_back({{"step", map.step}, {"load", to_json(map.load)}});

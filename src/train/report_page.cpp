@@ -72,7 +72,8 @@ footer { color: var(--soft); font-size: 12px; margin-top: 18px; }
   <div class="charts" id="charts"></div>
   <section class="card"><dl id="facts"></dl></section>
   <footer>Losses are in nats per token. Curves longer than 1,600 points show means of neighbouring steps; metrics.jsonl
-  beside this page has every step. MaxVio is the largest expert load over the mean load, minus 1.</footer>
+  beside this page has every step. MaxVio is the largest expert load over the mean load, minus 1: global where loads
+  are counted over all measured tokens, of a batch where over the tokens of one forward pass.</footer>
 </main>
 <div class="tip" id="tip"></div>
 <script type="application/json" id="data">/*DATA*/</script>
@@ -267,13 +268,19 @@ chart("Learning rate", [{name: "learning rate", color: "var(--green)", points: c
 chart("Gradient norm, before clipping", [
   {name: "each step", color: "var(--green)", points: curves.gradient_norm, faint: true, quiet: true},
   {name: "norm", color: "var(--green)", points: smooth(curves.gradient_norm)}], {zero: true});
+for (const [title, points, color] of [["Batch size, sequences", curves.batch_size, "var(--blue)"],
+    ["MTP loss factor λ", curves.mtp_loss_factor, "var(--violet)"],
+    ["Bias update rate γ", curves.router_bias_update_rate, "var(--orange)"]])
+  if (points.some(p => p[1] !== points[0][1])) chart(title, [{name: title, color, points}], {zero: true});
 chart("MaxVio, mean over layers", [
   {name: "each batch", color: "var(--blue)", points: curves.max_vio, faint: true, quiet: true},
-  {name: "per batch", color: "var(--blue)", points: smooth(curves.max_vio)},
+  {name: "batch, training", color: "var(--blue)", points: smooth(curves.max_vio)},
+  {name: "batch, held-out text", color: "var(--green)", points: curves.held_out_batch_max_vio, dots: true},
   {name: "global, held-out text", color: "var(--orange)", points: curves.held_out_max_vio, dots: true}], {zero: true});
-chart("MaxVio per layer", data.layer_max_vio.map((points, i) => ({
-  name: data.layers[i], color: `hsl(${210 + 150 * i / Math.max(1, data.layers.length - 1)} 65% 55%)`,
-  points: smooth(points)})), {zero: true});
+const perLayer = (curves, options) => curves.map((points, i) => ({
+  name: data.layers[i], color: `hsl(${210 + 150 * i / Math.max(1, data.layers.length - 1)} 65% 55%)`, points, ...options}));
+chart("MaxVio per layer, batch", perLayer(data.layer_max_vio.map(smooth), {}), {zero: true});
+chart("MaxVio per layer, global, held-out text", perLayer(data.held_out_layer_max_vio, {dots: true}), {zero: true});
 chart("Tokens per second", [{name: "tokens/s", color: "var(--blue)", points: curves.tokens_per_second}], {zero: true, wide: true});
 heatMap();
 const facts = document.getElementById("facts");

@@ -13,6 +13,16 @@
 
 namespace fathom {
 
+namespace {
+
+std::string batch_text(const TrainingConfig& training) {
+  const std::string ramp =
+      training.initial_batch_size > 0 ? fmt::format("{} to ", training.initial_batch_size) : std::string();
+  return fmt::format("{}{} sequences of {} tokens", ramp, training.batch_size, training.sequence_length);
+}
+
+}  // namespace
+
 Report::Facts run_facts(const ModelConfig& config, const TrainingConfig& training,
                         const DataManifest& manifest) {
   const ParameterCounts counts = count_parameters(config);
@@ -33,7 +43,7 @@ Report::Facts run_facts(const ModelConfig& config, const TrainingConfig& trainin
       {"Held-out text",
        fmt::format("{}, {} tokens", format_bytes(static_cast<std::uint64_t>(manifest.held_out.bytes)),
                    number(manifest.held_out.tokens))},
-      {"Batch", fmt::format("{} sequences of {} tokens", training.batch_size, training.sequence_length)},
+      {"Batch", batch_text(training)},
       {"Seed", number(training.seed)}};
   if (counts.mtp_module > 0) list.insert(list.begin() + 2, {"MTP module", number(counts.mtp_module)});
   return list;

@@ -23,6 +23,7 @@
 #include "train/run_folder.h"
 #include "train/tensorboard.h"
 #include "train/token_dataset.h"
+#include "train/training_plan.h"
 #include "train/training_step.h"
 
 namespace fathom {
@@ -54,6 +55,7 @@ class Run {
   Run(const TrainOptions& options, ThreadPool& pool)
       : options_(options),
         training_(options.training),
+        plan_(training_, "config"),
         context_{pool},
         manifest_(load_data_manifest(options.data)),
         config_(with_data(options.model, training_, manifest_)),
@@ -66,7 +68,7 @@ class Run {
         train_data_(open_sources(options.data, manifest_, "train", pool)),
         held_out_data_(options.data, manifest_, "held_out", pool),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
-        step_(config_, training_, weights_, loader_, optimizer_),
+        step_(config_, training_, plan_, weights_, loader_, optimizer_),
         evaluation_(held_out_data_, Tokenizer::load(options.data), training_.sequence_length,
                     training_.micro_batch(), training_.eval_tokens),
         report_(run_name(folder_.path()), run_facts(config_, training_, manifest_), step_.moe_layers(),
@@ -201,10 +203,11 @@ class Run {
     const auto parameters =
         static_cast<std::uint64_t>(counts.total + config_.num_nextn_predict_layers * counts.mtp_module);
     log_info(
-        "{} parameters ({} with weights, gradients and moments), {} training tokens, {} a step, {} threads",
+        "{} parameters ({} with weights, gradients and moments), {} training tokens, {} in the run, {} "
+        "threads",
         format_count(parameters), format_bytes(parameters * 4 * sizeof(float)),
         format_count(static_cast<std::uint64_t>(manifest_.train.tokens)),
-        format_count(static_cast<std::uint64_t>(training_.batch_size * training_.sequence_length)),
+        format_count(static_cast<std::uint64_t>(plan_.batches().sequences() * training_.sequence_length)),
         context_.pool.threads());
     if (train_data_.size() > 1) announce_sources();
     if (resumed_) log_info("continuing {} after step {}", folder_.path().string(), state_.step);
@@ -228,7 +231,8 @@ class Run {
 
   [[nodiscard]] std::string progress_text() const {
     const StepMetrics& metrics = *last_step_;
-    const auto left = static_cast<double>((training_.steps - metrics.step) * training_.batch_size *
+    const BatchPlan& batches = plan_.batches();
+    const auto left = static_cast<double>((batches.sequences() - batches.sequences_before(metrics.step)) *
                                           training_.sequence_length);
     std::string text = fmt::format("step {}/{}  loss {:.4f}", metrics.step, training_.steps, metrics.loss);
     if (metrics.mtp_loss) text += fmt::format("  mtp {:.4f}", *metrics.mtp_loss);
@@ -257,6 +261,7 @@ class Run {
 
   const TrainOptions& options_;
   const TrainingConfig& training_;
+  TrainingPlan plan_;
   Context context_;
   DataManifest manifest_;
   ModelConfig config_;

@@ -3,22 +3,26 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "train/training_plan.h"
 
 namespace fathom {
 namespace {
 
 using Config = TrainingConfig;
 using Member = std::variant<std::int64_t Config::*, std::optional<std::int64_t> Config::*, double Config::*,
-                            DType Config::*>;
+                            std::optional<double> Config::*, Schedule Config::*,
+                            std::optional<RunPosition> Config::*, DType Config::*, Balance Config::*>;
 
 struct Key {
   std::string_view name;
@@ -36,13 +40,18 @@ const auto& keys() {
   static const std::vector<Key> list = {
       {"sequence_length", &Config::sequence_length, 2, kLongestSequence, "tokens in a sequence"},
       {"batch_size", &Config::batch_size, 1, kLongestSequence, "sequences in a step"},
+      {"initial_batch_size", &Config::initial_batch_size, 0, kLongestSequence,
+       "sequences in the first step, from where the batch grows to batch_size; 0: no ramp"},
+      {"batch_ramp_until", &Config::batch_ramp_until, 0, 0,
+       "where the ramp ends: after so many steps, or a part of the run's tokens as \"3.2%\""},
       {"micro_batch_size", &Config::micro_batch_size, 0, kLongestSequence,
        "sequences in one forward pass, whose activations are in memory together; gradients add up to the "
        "batch; 0: the whole batch"},
       {"steps", &Config::steps, 1, kAnyCount, "steps in the run; the schedule ends there"},
-      {"learning_rate", &Config::learning_rate, 0, 1e3, "the peak, between warm-up and decay"},
+      {"learning_rate", &Config::learning_rate, 0, 1e3,
+       "the peak, between warm-up and decay; or a schedule (docs/training.md) in place of the next three"},
       {"final_learning_rate_factor", &Config::final_learning_rate_factor, 0, 1,
-       "the last step's learning rate, as a part of the peak"},
+       "the last step's learning rate, as a part of the peak; default 0.1"},
       {"warmup_steps", &Config::warmup_steps, 0, kAnyCount,
        "steps of linear rise from zero; default steps / 50, at most 2000"},
       {"decay_steps", &Config::decay_steps, 0, kAnyCount,
@@ -55,11 +64,15 @@ const auto& keys() {
       {"gradient_clip", &Config::gradient_clip, 0, 1e30,
        "longest gradient, by the norm over all parameters; 0: not clipped"},
       {"mtp_loss_factor", &Config::mtp_loss_factor, 0, 1e3,
-       "lambda: weight of the mean loss of the multi-token-prediction modules"},
-      {"balance_loss_factor", &Config::balance_loss_factor, 0, 1e3,
-       "alpha: weight of the sequence-wise balance loss"},
+       "lambda: weight of the mean loss of the multi-token-prediction modules; may be a schedule"},
+      {"balance", &Config::balance, 0, 0,
+       "what evens the experts' loads: bias (auxiliary-loss-free), aux_loss (the classical loss), or none"},
       {"router_bias_update_rate", &Config::router_bias_update_rate, 0, 1e3,
-       "gamma: step of each expert's selection bias towards an even load"},
+       "gamma: step of each expert's selection bias towards an even load; may be a schedule"},
+      {"balance_loss_factor", &Config::balance_loss_factor, 0, 1e3,
+       "alpha: weight of the balance loss beside the bias; default the model's aux_loss_alpha, else 0.0001"},
+      {"aux_loss_factor", &Config::aux_loss_factor, 0, 1e3,
+       "weight of the classical loss of balance = aux_loss, over all tokens of a forward pass"},
       {"seed", &Config::seed, 0, kAnyCount, "of the initial weights and of the order of the data"},
       {"eval_interval", &Config::eval_interval, 0, kAnyCount,
        "steps between measurements of the held-out loss; 0: only at the end"},
@@ -75,8 +88,19 @@ const auto& keys() {
   return list;
 }
 
-std::string_view dtype_word(DType dtype) {
-  return dtype == DType::bf16 ? "bf16" : "f32";
+/// The words that a config has for the values of a choice.
+template <typename Choice>
+using Words = std::span<const std::pair<std::string_view, Choice>>;
+
+Words<DType> words_of(DType /*kind*/) {
+  static constexpr std::pair<std::string_view, DType> kWords[] = {{"f32", DType::f32}, {"bf16", DType::bf16}};
+  return kWords;
+}
+
+Words<Balance> words_of(Balance /*kind*/) {
+  static constexpr std::pair<std::string_view, Balance> kWords[] = {
+      {"bias", Balance::bias}, {"aux_loss", Balance::aux_loss}, {"none", Balance::none}};
+  return kWords;
 }
 
 /// A whole number; 1e3 and 1000.0 are whole too.
@@ -119,15 +143,42 @@ struct Reader {
       config.*member = count();
     }
   }
-  void operator()(double Config::*member) const {
+  [[nodiscard]] double number() const {
     require(value.is_number(), "{}: training.{} must be a number, not {}", where, key.name, value.dump());
     check_range(value.get<double>());
-    config.*member = value.get<double>();
+    return value.get<double>();
   }
-  void operator()(DType Config::*member) const {
-    require(value == "f32" || value == "bf16", "{}: training.{} must be \"f32\" or \"bf16\", not {}", where,
-            key.name, value.dump());
-    config.*member = value == "bf16" ? DType::bf16 : DType::f32;
+  void operator()(double Config::*member) const { config.*member = number(); }
+  void operator()(std::optional<double> Config::*member) const {
+    if (value.is_null()) {
+      (config.*member).reset();
+    } else {
+      config.*member = number();
+    }
+  }
+  void operator()(Schedule Config::*member) const {
+    config.*member =
+        schedule_from_json(value, key.least, key.most, fmt::format("training.{}", key.name), where);
+  }
+  void operator()(std::optional<RunPosition> Config::*member) const {
+    if (value.is_null()) {
+      (config.*member).reset();
+    } else {
+      config.*member = run_position_from_json(value, fmt::format("training.{}", key.name), where);
+    }
+  }
+  template <typename Choice>
+  requires std::is_enum_v<Choice>
+  void operator()(Choice Config::*member) const {
+    std::string known;
+    for (const auto& [word, choice] : words_of(Choice{})) {
+      if (value == word) {
+        config.*member = choice;
+        return;
+      }
+      known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", word);
+    }
+    fail("{}: training.{} must be one of {}, not {}", where, key.name, known, value.dump());
   }
 };
 
@@ -135,32 +186,36 @@ struct Writer {
   const Config& config;
 
   OrderedJson operator()(std::int64_t Config::*member) const { return config.*member; }
-  OrderedJson operator()(std::optional<std::int64_t> Config::*member) const {
+  OrderedJson operator()(double Config::*member) const { return config.*member; }
+  OrderedJson operator()(Schedule Config::*member) const { return schedule_to_json(config.*member); }
+  OrderedJson operator()(std::optional<RunPosition> Config::*member) const {
+    return (config.*member).has_value() ? run_position_to_json(*(config.*member)) : OrderedJson(nullptr);
+  }
+  template <typename Number>
+  requires std::is_arithmetic_v<Number> OrderedJson operator()(std::optional<Number> Config::*member) const {
     return (config.*member).has_value() ? OrderedJson(*(config.*member)) : OrderedJson(nullptr);
   }
-  OrderedJson operator()(double Config::*member) const { return config.*member; }
-  OrderedJson operator()(DType Config::*member) const { return dtype_word(config.*member); }
+  template <typename Choice>
+  requires std::is_enum_v<Choice> OrderedJson operator()(Choice Config::*member) const {
+    for (const auto& [word, choice] : words_of(Choice{}))
+      if (choice == config.*member) return word;
+    fail("a training config holds a choice that has no word");
+  }
 };
-
-void check_together(const Config& config, std::string_view where) {
-  require(config.micro_batch() <= config.batch_size && config.batch_size % config.micro_batch() == 0,
-          "{}: training.batch_size ({}) must be a multiple of training.micro_batch_size ({})", where,
-          config.batch_size, config.micro_batch());
-  const LearningRateSchedule schedule = config.schedule();
-  require(schedule.warmup_steps + schedule.decay_steps <= config.steps,
-          "{}: training.warmup_steps ({}) and training.decay_steps ({}) together exceed training.steps ({})",
-          where, schedule.warmup_steps, schedule.decay_steps, config.steps);
-}
 
 }  // namespace
 
-LearningRateSchedule TrainingConfig::schedule() const {
-  constexpr std::int64_t kLongestDefaultWarmup = 2000;
-  return {.peak = learning_rate,
-          .floor = learning_rate * final_learning_rate_factor,
-          .warmup_steps = warmup_steps.value_or(std::min(steps / 50, kLongestDefaultWarmup)),
-          .decay_steps = decay_steps.value_or(steps * 3 / 10),
-          .steps = steps};
+double balance_factor(const TrainingConfig& training, const ModelConfig& model) {
+  constexpr double kReportsAlpha = 0.0001;
+  switch (training.balance) {
+    case Balance::bias:
+      return training.balance_loss_factor.value_or(model.aux_loss_alpha.value_or(kReportsAlpha));
+    case Balance::aux_loss:
+      return training.aux_loss_factor;
+    case Balance::none:
+      break;
+  }
+  return 0.0;
 }
 
 TrainingConfig training_config_from_json(const Json& config, std::string_view where) {
@@ -182,7 +237,7 @@ TrainingConfig training_config_from_json(const Json& config, std::string_view wh
       std::visit(Reader{training, *key, value, where}, key->member);
     }
   }
-  check_together(training, where);
+  static_cast<void>(TrainingPlan(training, where));  // throws when values are at odds
   return training;
 }
 

@@ -6,22 +6,31 @@
 #include <string_view>
 
 #include "base/json.h"
-#include "model/transformer.h"
+#include "model/config.h"
 #include "numerics/dtype.h"
 #include "train/schedule.h"
 
 namespace fathom {
+
+/// What keeps the experts' loads even (model/balance.h). The comparisons are those of arXiv 2408.15664.
+enum class Balance : std::uint8_t {
+  bias,      // the selection bias, and the config's auxiliary loss (sequence-wise by default) beside it
+  aux_loss,  // the classical auxiliary loss of the whole batch alone
+  none,
+};
 
 /// The `training` section of a config file: how to train, beside what to train. `describe_training_keys` says
 /// what each key means; every one has a default.
 struct TrainingConfig {
   std::int64_t sequence_length = 512;
   std::int64_t batch_size = 16;
+  std::int64_t initial_batch_size = 0;  // 0: no ramp
+  std::optional<RunPosition> batch_ramp_until;
   std::int64_t micro_batch_size = 0;  // 0: the whole batch
   std::int64_t steps = 1000;
 
-  double learning_rate = 1e-3;
-  double final_learning_rate_factor = 0.1;
+  Schedule learning_rate = 1e-3;  // a number is the peak, from which the next three make a schedule
+  std::optional<double> final_learning_rate_factor;
   std::optional<std::int64_t> warmup_steps;
   std::optional<std::int64_t> decay_steps;
   double beta1 = 0.9;
@@ -30,9 +39,11 @@ struct TrainingConfig {
   double weight_decay = 0.1;
   double gradient_clip = 1.0;
 
-  double mtp_loss_factor = 0.3;
-  double balance_loss_factor = 0.0001;
-  double router_bias_update_rate = 0.001;
+  Schedule mtp_loss_factor = 0.3;
+  Balance balance = Balance::bias;
+  Schedule router_bias_update_rate = 0.001;
+  std::optional<double> balance_loss_factor;
+  double aux_loss_factor = 0.001;
 
   std::int64_t seed = 1;
   std::int64_t eval_interval = 100;
@@ -41,13 +52,16 @@ struct TrainingConfig {
   std::int64_t keep_checkpoints = 2;
   DType checkpoint_dtype = DType::f32;
 
-  [[nodiscard]] LearningRateSchedule schedule() const;
-  [[nodiscard]] LossFactors loss_factors() const { return {mtp_loss_factor, balance_loss_factor}; }
-  /// Sequences in one forward pass.
+  /// Most sequences in one forward pass.
   [[nodiscard]] std::int64_t micro_batch() const {
     return micro_batch_size > 0 ? micro_batch_size : batch_size;
   }
 };
+
+/// The factor of the balance loss beside the bias, alpha: `balance_loss_factor` where it is given, else the
+/// model's own `aux_loss_alpha`, else the report's 0.0001 (released V3 configs have none, which must not turn
+/// it off). With `Balance::aux_loss` it is `aux_loss_factor`, with `Balance::none` zero.
+double balance_factor(const TrainingConfig& training, const ModelConfig& model);
 
 /// Reads the `training` member of a whole config file (absent: all defaults). Throws `Error` naming the key
 /// when it is unknown (with the nearest known one), of the wrong type, out of range, or at odds with another.

@@ -10,18 +10,28 @@
 #include "train/evaluation.h"
 
 namespace fathom {
+namespace {
 
-TrainingStep::TrainingStep(const ModelConfig& config, const TrainingConfig& training,
+ModelConfig with_balance(ModelConfig config, Balance balance) {
+  if (balance == Balance::aux_loss) config.seq_aux = false;
+  return config;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
                            TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer)
-    : training_(training),
+    : config_(with_balance(std::move(config), training.balance)),
+      training_(training),
+      plan_(plan),
       loader_(loader),
       optimizer_(optimizer),
-      model_(config, weights, training.sequence_length) {
-  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i)
-    if (config.is_moe_layer(i))
+      model_(config_, weights, training.sequence_length) {
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i)
+    if (config_.is_moe_layer(i))
       add_moe_layer(fmt::format("layer {}", i), weights.layers[static_cast<std::size_t>(i)].moe);
   for (std::size_t k = 0; k < weights.mtp.size(); ++k)
-    if (config.is_moe_layer(config.num_hidden_layers + static_cast<std::int64_t>(k)))
+    if (config_.is_moe_layer(config_.num_hidden_layers + static_cast<std::int64_t>(k)))
       add_moe_layer(fmt::format("MTP {}", k + 1), weights.mtp[k].block.moe);
 }
 
@@ -30,13 +40,18 @@ void TrainingStep::add_moe_layer(std::string name, MoeWeights& moe) {
   router_biases_.push_back(moe.e_score_correction_bias);
 }
 
+LossFactors TrainingStep::loss_factors(const TrainingPlan::Step& step) const {
+  return {step.mtp_loss_factor, balance_factor(training_, config_)};
+}
+
 TrainingStep::Gradients TrainingStep::gradients(const Context& context, const TrainingState& state) {
-  const std::int64_t micro = training_.micro_batch();
-  const auto part = static_cast<double>(micro) / static_cast<double>(training_.batch_size);
-  const LossFactors factors = training_.loss_factors();
+  const TrainingPlan::Step step = plan_.at(state.step);
+  const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : step.batch_size;
+  const auto part = static_cast<double>(micro) / static_cast<double>(step.batch_size);
+  const LossFactors factors = loss_factors(step);
   Gradients sum;
   sum.norm = std::numeric_limits<double>::quiet_NaN();
-  for (std::int64_t done = 0; done < training_.batch_size; done += micro) {
+  for (std::int64_t done = 0; done < step.batch_size; done += micro) {
     const Batch batch = loader_.batch(state.sequences + done, micro);
     Transformer::Saved saved;
     const Losses losses = model_.forward(context, batch, factors, &saved);
@@ -56,10 +71,9 @@ TrainingStep::Gradients TrainingStep::gradients(const Context& context, const Tr
 
 StepMetrics TrainingStep::update(const Context& context, const Gradients& gradients, TrainingState& state) {
   const Losses& losses = gradients.losses;
-  StepMetrics metrics;
-  metrics.learning_rate = training_.schedule().at(state.step);
+  const TrainingPlan::Step step = plan_.at(state.step);
   optimizer_.step(context,
-                  {.learning_rate = metrics.learning_rate,
+                  {.learning_rate = step.learning_rate,
                    .beta1 = training_.beta1,
                    .beta2 = training_.beta2,
                    .epsilon = training_.epsilon,
@@ -67,16 +81,21 @@ StepMetrics TrainingStep::update(const Context& context, const Gradients& gradie
                    .gradient_clip = training_.gradient_clip},
                   state.step, gradients.norm);
   for (std::size_t i = 0; i < router_biases_.size(); ++i)
-    if (router_biases_[i].defined())
-      update_router_bias(router_biases_[i], losses.expert_load[i], training_.router_bias_update_rate);
+    if (router_biases_[i].defined() && training_.balance == Balance::bias)
+      update_router_bias(router_biases_[i], losses.expert_load[i], step.router_bias_update_rate);
   ++state.step;
-  state.sequences += training_.batch_size;
+  state.sequences += step.batch_size;
   state.tokens += losses.targets;
 
+  StepMetrics metrics;
   metrics.step = state.step;
   metrics.loss = losses.main;
   metrics.mtp_loss = mean_of(losses.mtp);
   metrics.balance_loss = losses.balance;
+  metrics.learning_rate = step.learning_rate;
+  metrics.mtp_loss_factor = step.mtp_loss_factor;
+  metrics.router_bias_update_rate = training_.balance == Balance::bias ? step.router_bias_update_rate : 0;
+  metrics.batch_size = step.batch_size;
   metrics.gradient_norm = gradients.norm;
   for (const std::vector<std::int64_t>& load : losses.expert_load)
     metrics.layer_max_vio.push_back(max_violation(load));

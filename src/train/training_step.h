@@ -13,6 +13,7 @@
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/training_config.h"
+#include "train/training_plan.h"
 
 namespace fathom {
 
@@ -20,9 +21,9 @@ namespace fathom {
 /// `update`, the weights are as the step before left them.
 class TrainingStep {
  public:
-  /// Keeps references to all of them.
-  TrainingStep(const ModelConfig& config, const TrainingConfig& training, TransformerWeights& weights,
-               const BatchLoader& loader, Optimizer& optimizer);
+  /// Keeps references to all of them but the model's config.
+  TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
+               TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer);
 
   /// Names of the MoE layers, in the order of the metrics' loads.
   [[nodiscard]] const std::vector<std::string>& moe_layers() const { return moe_layers_; }
@@ -43,7 +44,11 @@ class TrainingStep {
  private:
   void add_moe_layer(std::string name, MoeWeights& moe);
 
+  [[nodiscard]] LossFactors loss_factors(const TrainingPlan::Step& step) const;
+
+  ModelConfig config_;  // its auxiliary loss is the one that is trained with
   const TrainingConfig& training_;
+  const TrainingPlan& plan_;
   const BatchLoader& loader_;
   Optimizer& optimizer_;
   Transformer model_;

@@ -80,6 +80,27 @@ TEST_F(TrainCommandTest, FromTextToAModelThatRuns) {
   EXPECT_EQ(used.at("training").at("learning_rate"), 0.01);
 }
 
+/// The report's recipe in miniature, its vocabulary made to fit the text here.
+TEST_F(TrainCommandTest, ThePublishedRecipeRuns) {
+  ASSERT_EQ(prepare().status, 0);
+  const std::string recipe = test::source_folder() / "configs" / "v3-recipe-small.json";
+  const ProgramResult trained =
+      run_fathom({"train", recipe, "--data", data_, "--output", run_, "--set", "vocab_size=270", "--set",
+                  "training.sequence_length=16", "--stop-at", "3"});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(trained.err, HasSubstr("stopped after step 3 of 1000"));
+  std::ifstream metrics(run_ + "/metrics.jsonl");
+  for (int step = 1; step <= 3; ++step) {
+    std::string line;
+    ASSERT_TRUE(std::getline(metrics, line));
+    const Json json = Json::parse(line);
+    EXPECT_EQ(json.at("batch_size"), 4);
+    EXPECT_NEAR(json.at("learning_rate").get<double>(), 0.004 * step / 20, 1e-12);
+    EXPECT_EQ(json.at("mtp_loss_factor"), 0.3);
+    EXPECT_EQ(json.at("router_bias_update_rate"), 0.001);
+  }
+}
+
 TEST_F(TrainCommandTest, ResumingNeedsNothingButTheRun) {
   ASSERT_EQ(prepare().status, 0);
   const ProgramResult first = train({"--stop-at", "2"});

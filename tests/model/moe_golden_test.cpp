@@ -49,6 +49,7 @@ ModelConfig config_of(const Json& json) {
   config.norm_topk_prob = json["norm_topk_prob"];
   config.routed_scaling_factor = json["routed_scaling_factor"];
   config.scoring_func = json["scoring_func"] == "sigmoid" ? ScoringFunc::sigmoid : ScoringFunc::softmax;
+  config.seq_aux = json["seq_aux"].get<bool>();
   const std::string method = json["topk_method"];
   config.topk_method = method == "noaux_tc" ? TopkMethod::noaux_tc
                        : method == "greedy" ? TopkMethod::greedy
@@ -129,7 +130,8 @@ TEST_P(MoeGoldenTest, ForwardChosenExpertsAndGradientsAgree) {
 
 INSTANTIATE_TEST_SUITE_P(Transformers, MoeGoldenTest,
                          testing::Values("v3_groups", "v3_plain", "v3_negative_scores", "v3_balance",
-                                         "v2_greedy", "v2_groups", "v2_norm_topk_prob"),
+                                         "v2_greedy", "v2_groups", "v2_norm_topk_prob", "v3_batch_loss",
+                                         "v2_batch_loss"),
                          [](const auto& named) { return named.param; });
 
 }  // namespace

@@ -28,6 +28,9 @@ class MetricsLogTest : public testing::Test {
             .mtp_loss = 2.5,
             .balance_loss = 1.25,
             .learning_rate = 1e-3,
+            .mtp_loss_factor = 0.3,
+            .router_bias_update_rate = 2e-3,
+            .batch_size = 4,
             .gradient_norm = 0.7,
             .max_vio = 0.4,
             .layer_max_vio = {0.3, 0.5},
@@ -44,6 +47,8 @@ class MetricsLogTest : public testing::Test {
             .sampled_draft_acceptance = {0.625, 0.25},
             .tokens_per_step = 2.125,
             .max_vio = 0.1,
+            .layer_max_vio = {0.05, 0.15},
+            .batch_max_vio = 0.6,
             .expert_load = {{1.5, 0.5}, {1, 1}}};
   }
 
@@ -68,12 +73,17 @@ TEST_F(MetricsLogTest, ReadsBackWhatWasWritten) {
   EXPECT_EQ(got.loss, 1.0 / 3);
   EXPECT_EQ(got.mtp_loss, 2.5);
   EXPECT_EQ(got.tokens, 192);
+  EXPECT_EQ(got.mtp_loss_factor, 0.3);
+  EXPECT_EQ(got.router_bias_update_rate, 2e-3);
+  EXPECT_EQ(got.batch_size, 4);
   EXPECT_THAT(got.layer_max_vio, ElementsAre(0.3, 0.5));
   EXPECT_EQ(evaluated.mtp_loss, std::nullopt);
   EXPECT_EQ(evaluated.bits_per_byte, 1.5);
   EXPECT_THAT(evaluated.draft_acceptance, ElementsAre(0.75, 0.5));
   EXPECT_THAT(evaluated.sampled_draft_acceptance, ElementsAre(0.625, 0.25));
   EXPECT_EQ(evaluated.tokens_per_step, 2.125);
+  EXPECT_THAT(evaluated.layer_max_vio, ElementsAre(0.05, 0.15));
+  EXPECT_EQ(evaluated.batch_max_vio, 0.6);
   EXPECT_THAT(evaluated.expert_load, ElementsAre(ElementsAre(1.5, 0.5), ElementsAre(1, 1)));
 }
 

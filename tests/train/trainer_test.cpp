@@ -215,6 +215,91 @@ TEST_F(TrainerTest, RouterBiasFollowsTheLoadAlone) {
   EXPECT_EQ(biases, 3);  // two MoE layers and the MTP module's
 }
 
+TEST_F(TrainerTest, WithoutTheBiasItStaysWhereItWas) {
+  for (const Balance balance : {Balance::aux_loss, Balance::none}) {
+    options_.training.balance = balance;
+    const std::string name = balance == Balance::none ? "none" : "aux_loss";
+    run(name);
+    LoadedModel model = load_model_f32(folder_.path() / name / "latest");
+    visit_parameters(model.config, model.weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+      if (spec.kind != ParameterKind::router_bias) return;
+      EXPECT_THAT(value.values(), testing::Each(0.0F));
+    });
+    EXPECT_EQ(model.config.seq_aux, std::nullopt) << "a comparison is no property of the model";
+  }
+  EXPECT_NE(state("none"), state("aux_loss"));
+}
+
+TEST_F(TrainerTest, TheClassicalLossEvensTheLoad) {
+  options_.training.steps = 30;
+  options_.training.learning_rate = 3e-3;
+  const auto final_max_vio = [&](Balance balance, const std::string& name) {
+    options_.training.balance = balance;
+    options_.training.aux_loss_factor = 0.2;
+    return run(name).evaluation->max_vio.value();
+  };
+  EXPECT_LT(final_max_vio(Balance::aux_loss, "aux_loss"), 0.75 * final_max_vio(Balance::none, "none"));
+}
+
+TEST_F(TrainerTest, SchedulesAndRampResumeToTheSameBytes) {
+  options_.training.initial_batch_size = 2;
+  options_.training.batch_size = 8;
+  options_.training.batch_ramp_until = RunPosition{.token_percent = 60};
+  options_.training.learning_rate = Schedule({{.from = 0, .to = 1e-2, .until = RunPosition{3}},
+                                              {.from = 1e-2, .to = 1e-3, .until = RunPosition{6}},
+                                              {.from = 1e-4, .to = 1e-4}});
+  options_.training.warmup_steps.reset();
+  options_.training.mtp_loss_factor =
+      Schedule({{.from = 0.3, .to = 0.3, .until = RunPosition{5}}, {0.1, 0.1}});
+  options_.training.router_bias_update_rate =
+      Schedule({{.from = 0.01, .to = 0.01, .until = RunPosition{6}}, {0, 0}});
+  run("whole");
+  run("parts", 1);
+  options_.resume = true;
+  run("parts", 4, 1);
+  run("parts", 7, 3);
+  run("parts");
+  EXPECT_EQ(state("parts"), state("whole"));
+  std::vector<std::int64_t> batches;
+  std::vector<double> factors;
+  std::int64_t sequences = 0;
+  read_metrics(
+      folder_.path() / "parts" / "metrics.jsonl",
+      [&](const StepMetrics& m) {
+        batches.push_back(m.batch_size);
+        factors.push_back(m.mtp_loss_factor);
+        sequences += m.batch_size;
+        EXPECT_EQ(m.tokens, sequences * 16);
+        EXPECT_EQ(m.router_bias_update_rate, m.step <= 6 ? 0.01 : 0.0);
+      },
+      [](const EvalMetrics&) {});
+  EXPECT_THAT(batches, ElementsAre(2, 2, 4, 4, 6, 6, 8, 8)) << "six steps hold 60 % of the tokens";
+  EXPECT_THAT(factors, ElementsAre(0.3, 0.3, 0.3, 0.3, 0.3, 0.1, 0.1, 0.1));
+  EXPECT_EQ(load_training_state(folder_.path() / "parts" / "latest").sequences, sequences);
+}
+
+TEST_F(TrainerTest, DeeperMtpTrainsAllItsModulesTogether) {
+  for (const std::int64_t depth : {2, 3}) {
+    options_.model.num_nextn_predict_layers = depth;
+    options_.training.steps = 16;
+    options_.training.eval_interval = 0;
+    const std::string name = "depth" + std::to_string(depth);
+    const TrainResult result = run(name);
+    EXPECT_LT(*result.evaluation->mtp_loss, 0.6 * std::log(272.0)) << depth;
+    EXPECT_LT(result.evaluation->loss, 0.6 * std::log(272.0)) << depth;
+    // Each module has learned: none is as it began.
+    const TransformerWeights begin = random_weights(options_.model, 1);
+    const LoadedModel end = load_model_f32(folder_.path() / name / "latest");
+    ASSERT_EQ(static_cast<std::int64_t>(end.weights.mtp.size()), depth);
+    for (std::size_t k = 0; k < end.weights.mtp.size(); ++k)
+      EXPECT_NE(end.weights.mtp[k].eh_proj.weight.f32()[0], begin.mtp[k].eh_proj.weight.f32()[0]) << k;
+  }
+  run("parts", 11);
+  options_.resume = true;
+  run("parts");
+  EXPECT_EQ(state("parts"), state("depth3"));
+}
+
 TEST_F(TrainerTest, InitBeginsWithAModelsWeights) {
   run("first");
   options_.init = folder_.path() / "first" / "latest";

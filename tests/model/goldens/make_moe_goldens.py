@@ -1,7 +1,8 @@
 """Writes moe.json and moe.bin: MoE layers of transformers' DeepseekV2 and DeepseekV3, with autograd's gradients.
 
 Inputs and weights are not stored: both sides make them from `values`. The loss is sum(y * dy), plus alpha times
-the sequence-wise balance loss (technical report, equations 17 to 20), written out in `balance_loss`.
+the sequence-wise balance loss (technical report, equations 17 to 20), written out in `balance_loss`, or the
+classical one of the whole batch (arXiv 2408.15664, equation 2) in `batch_loss`.
 
     python make_moe_goldens.py        (torch, transformers, numpy)
 """
@@ -43,7 +44,13 @@ def balance_loss(scores, top_k):
     return total / len(LENGTHS)
 
 
-CASES = [  # name, v3 or v2 method, experts, top_k, groups, kept groups, normalise, factor, shared, alpha, bias offset
+def batch_loss(scores, chosen):
+    tokens, experts = scores.shape
+    load = torch.bincount(chosen.flatten(), minlength=experts)
+    return (experts / (chosen.shape[1] * tokens) * load * scores.mean(0)).sum()
+
+
+CASES = [  # name, v3 or v2 method, experts, top_k, groups, kept groups, normalise, factor, shared, alpha, bias offset[, batch-wise loss]
     ("v3_groups", "noaux_tc", 8, 3, 4, 2, True, 2.5, 1, 0.0, 0.0),
     ("v3_plain", "noaux_tc", 6, 2, 1, 1, False, 1.0, 2, 0.7, 0.0),
     ("v3_negative_scores", "noaux_tc", 8, 3, 2, 1, True, 1.0, 0, 0.0, -3.0),
@@ -51,11 +58,13 @@ CASES = [  # name, v3 or v2 method, experts, top_k, groups, kept groups, normali
     ("v2_greedy", "greedy", 6, 2, 1, 1, False, 1.0, 2, 0.5, 0.0),
     ("v2_groups", "group_limited_greedy", 8, 3, 4, 2, False, 16.0, 1, 0.0, 0.0),
     ("v2_norm_topk_prob", "greedy", 6, 3, 1, 1, True, 2.0, 0, 0.0, 0.0),
+    ("v3_batch_loss", "noaux_tc", 8, 3, 4, 2, True, 2.5, 1, 1.5, 0.0, True),
+    ("v2_batch_loss", "group_limited_greedy", 8, 3, 4, 2, False, 1.0, 1, 1.5, 0.0, True),
 ]
 
 
 def make(case):
-    name, method, experts, top_k, groups, kept, normalise, factor, shared, alpha, bias_offset = case
+    name, method, experts, top_k, groups, kept, normalise, factor, shared, alpha, bias_offset, *batch_wise = case
     v3 = method == "noaux_tc"
     settings = dict(hidden_size=HIDDEN, moe_intermediate_size=WIDTH, n_routed_experts=experts,
                     num_experts_per_tok=top_k, n_group=groups, topk_group=kept, norm_topk_prob=normalise,
@@ -81,7 +90,7 @@ def make(case):
     y = moe(x[None])[0]
     logits, gates, chosen = moe.gate(x)
     scores = logits.sigmoid() if v3 else logits.softmax(-1)
-    balance = balance_loss(scores, top_k)
+    balance = batch_loss(scores, chosen) if batch_wise else balance_loss(scores, top_k)
     ((y * values(7, (TOKENS, HIDDEN), 1.0)).sum() + alpha * balance).backward()
 
     order = chosen.argsort(dim=1)
@@ -92,7 +101,7 @@ def make(case):
         for part in ("gate", "up", "down"):
             arrays[f"dshared_{part}"] = getattr(moe.shared_experts, f"{part}_proj").weight.grad
     settings |= dict(name=name, topk_method=method, scoring_func="sigmoid" if v3 else "softmax", alpha=alpha,
-                     bias_offset=bias_offset, lengths=LENGTHS, balance_loss=balance.item(),
+                     bias_offset=bias_offset, seq_aux=not batch_wise, lengths=LENGTHS, balance_loss=balance.item(),
                      chosen=chosen.gather(1, order).flatten().tolist())
     return settings, arrays
 
