@@ -2,7 +2,7 @@
 // machine's GEMM speed that they reach, and the ratio to PyTorch running transformers' DeepseekV3 on the same
 // config in the same run.
 //
-// usage: train_bench [CONFIG.json] [THREADS]
+// usage: train_bench [CONFIG.json] [THREADS] [f32|bf16|fp8]
 // The config is by default bench/train_bench_config.json: 40 million parameters, 64 fine-grained experts.
 // FATHOM_PEER_PYTHON names a Python that has torch and transformers; without it only our own figures are
 // printed.
@@ -15,12 +15,15 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "machine_limits.h"
+#include "model/fp8_weights.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
 
@@ -55,6 +58,13 @@ double flops_per_token(const ModelConfig& config) {
   return 6.0 * static_cast<double>(count_parameters(config).activated_without_input_embedding) + attention;
 }
 
+Precision precision_from_name(const std::string& name) {
+  for (const auto& [known, precision] :
+       {std::pair{"f32", Precision::f32}, {"bf16", Precision::bf16}, {"fp8", Precision::fp8}})
+    if (name == known) return precision;
+  fail("the precision is f32, bf16 or fp8, not {}", name);
+}
+
 /// Tokens a second of the quickest way in which PyTorch runs the experts; 0 where it cannot be asked.
 double peer_speed(const std::string& config, std::size_t threads) {
   const char* python = std::getenv("FATHOM_PEER_PYTHON");
@@ -81,11 +91,15 @@ int main(int argc, char** argv) {
   const std::string file =
       argc > 1 ? argv[1] : std::string(FATHOM_SOURCE_DIR) + "/bench/train_bench_config.json";
   ThreadPool pool(argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0);
-  const Context context{pool};
+  const Context context{pool, argc > 3 ? precision_from_name(argv[3]) : Precision::f32};
   const ModelConfig config = load_model_config(file);
   TransformerWeights weights = random_weights(config, 1, &pool);
   const Transformer model(config, weights, kLength);
-  Optimizer optimizer(config, weights);
+  Optimizer optimizer(config, weights, moments_dtype(context.precision));
+  const auto quantize = [&] {
+    if (context.precision == Precision::fp8) quantize_weights(context, weights);
+  };
+  quantize();
   const Batch batch = random_batch(config);
   const LossFactors factors;
 
@@ -95,6 +109,7 @@ int main(int argc, char** argv) {
     model.forward(context, batch, factors, &saved);
     model.backward(context, batch, factors, 1.0, saved, optimizer.gradients());
     optimizer.step(context, {.learning_rate = 1e-4}, steps++, optimizer.gradient_norm(context));
+    quantize();
   };
   bench::GemmLimit gemm;
   const std::vector<std::function<void()>> parts = {step, [&] { gemm(pool); }};

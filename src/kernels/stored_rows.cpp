@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <limits>
+#include <utility>
+#include <vector>
 
 #include "kernels/scratch.h"
 
@@ -278,16 +279,19 @@ void load_rows(ThreadPool& pool, const StoredRows& from, float* out) {
       });
 }
 
-void quantize_columns(ThreadPool& pool, const StoredRows& from, const std::int32_t* gather, std::int64_t rows,
-                      TileScaling scaling, F8E4M3* codes, float* scale) {
+void quantize_columns(ThreadPool& pool, const StoredRows& from, const std::int32_t* gather,
+                      std::span<const std::int64_t> offsets, TileScaling scaling, F8E4M3* codes,
+                      float* scale) {
   constexpr auto kPart = static_cast<std::int64_t>(kHalfTile);
+  std::vector<std::pair<std::int64_t, std::int64_t>> bands;  // rows that share tiles
+  for (std::size_t group = 0; group + 1 < offsets.size(); ++group)
+    for (std::int64_t row = offsets[group]; row < offsets[group + 1]; row += kScaleTile)
+      bands.emplace_back(row, std::min(offsets[group + 1], row + kScaleTile));
   const std::int64_t parts = (from.columns + kPart - 1) / kPart;
-  const std::int64_t items = scale_blocks(rows) * parts;
-  pool.parallel_for(static_cast<std::size_t>(items), [&](std::size_t index) {
+  pool.parallel_for(bands.size() * static_cast<std::size_t>(parts), [&](std::size_t index) {
     const std::int64_t band = static_cast<std::int64_t>(index) / parts;
     const std::int64_t column = static_cast<std::int64_t>(index) % parts * kPart;
-    const std::int64_t begin = band * kScaleTile;
-    const std::int64_t end = std::min(rows, begin + kScaleTile);
+    const auto [begin, end] = bands[static_cast<std::size_t>(band)];
     const auto count = static_cast<std::size_t>(std::min(kPart, from.columns - column));
     float* part = thread_scratch(kTile * kHalfTile);
     for (std::int64_t row = begin; row < end; ++row) {
@@ -303,17 +307,23 @@ void quantize_columns(ThreadPool& pool, const StoredRows& from, const std::int32
   });
 }
 
-void quantize_blocks(ThreadPool& pool, const float* values, std::int64_t rows, std::int64_t columns,
-                     ScaleFormat format, F8E4M3* codes, float* scale) {
-  const std::int64_t across = scale_blocks(columns);
-  pool.parallel_for(static_cast<std::size_t>(scale_blocks(rows) * across), [&](std::size_t index) {
-    const std::int64_t row = static_cast<std::int64_t>(index) / across * kScaleBlock;
-    const std::int64_t column = static_cast<std::int64_t>(index) % across * kScaleBlock;
-    const std::int64_t first = row * columns + column;
+void quantize_blocks(ThreadPool& pool, std::span<const BlockQuantization> weights, ScaleFormat format) {
+  std::vector<std::int64_t> ends;  // of each weight's blocks, counted through
+  std::int64_t blocks = 0;
+  for (const BlockQuantization& w : weights)
+    ends.push_back(blocks += scale_blocks(w.rows) * scale_blocks(w.columns));
+  pool.parallel_for(static_cast<std::size_t>(blocks), [&](std::size_t index) {
+    const auto item = static_cast<std::int64_t>(index);
+    const auto which = static_cast<std::size_t>(std::ranges::upper_bound(ends, item) - ends.begin());
+    const BlockQuantization& w = weights[which];
+    const std::int64_t block = item - (which == 0 ? 0 : ends[which - 1]);
+    const std::int64_t row = block / scale_blocks(w.columns) * kScaleBlock;
+    const std::int64_t column = block % scale_blocks(w.columns) * kScaleBlock;
+    const std::int64_t first = row * w.columns + column;
     HWY_DYNAMIC_DISPATCH(QuantizeBlock)
-    (values + first, static_cast<std::size_t>(std::min(kScaleBlock, rows - row)),
-     static_cast<std::size_t>(std::min(kScaleBlock, columns - column)), static_cast<std::size_t>(columns),
-     format, bytes_of(codes) + first, scale + index);
+    (w.values + first, static_cast<std::size_t>(std::min(kScaleBlock, w.rows - row)),
+     static_cast<std::size_t>(std::min(kScaleBlock, w.columns - column)), static_cast<std::size_t>(w.columns),
+     format, bytes_of(w.codes) + first, w.scale + block);
   });
 }
 

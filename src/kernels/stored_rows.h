@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/thread_pool.h"
 #include "numerics/tile_scale.h"
@@ -28,18 +29,26 @@ void store_rows(ThreadPool& pool, const float* x, std::int64_t rows, std::int64_
 void load_rows(ThreadPool& pool, const StoredRows& from, float* out);
 
 /// Quantises to e4m3 in 128×1 tiles, as the gradient of a weight takes its operands: values that were stored
-/// in 1×128 tiles are widened and quantised again.
-/// @param gather  [rows], which stored row comes where; null: all of them in order
-/// @param rows    how many rows to make; tiles begin at the first
-/// @param codes   [rows, columns]
-/// @param scale   [scale_blocks(rows), columns]
-void quantize_columns(ThreadPool& pool, const StoredRows& from, const std::int32_t* gather, std::int64_t rows,
-                      TileScaling scaling, F8E4M3* codes, float* scale);
+/// in 1×128 tiles are widened and quantised again. Rows may be of several groups, each for a product of its
+/// own: tiles begin at a group's first row.
+/// @param gather   [rows], which stored row comes where; null: all of them in order
+/// @param offsets  where each group begins, and the number of rows last
+/// @param codes    [rows, columns]
+/// @param scale    [sum over groups of scale_blocks(rows of it), columns]
+void quantize_columns(ThreadPool& pool, const StoredRows& from, const std::int32_t* gather,
+                      std::span<const std::int64_t> offsets, TileScaling scaling, F8E4M3* codes,
+                      float* scale);
 
-/// Quantises a weight [rows, columns] to e4m3 in 128×128 blocks: numerics/block_scale.h's codes and scales,
-/// but for a block with a NaN or an infinity, whose scale is NaN.
-/// @param scale  [scale_blocks(rows), scale_blocks(columns)]
-void quantize_blocks(ThreadPool& pool, const float* values, std::int64_t rows, std::int64_t columns,
-                     ScaleFormat format, F8E4M3* codes, float* scale);
+/// A weight to quantise in 128×128 blocks.
+struct BlockQuantization {
+  const float* values;  // [rows, columns]
+  std::int64_t rows;
+  std::int64_t columns;
+  F8E4M3* codes;  // [rows, columns]
+  float* scale;   // [scale_blocks(rows), scale_blocks(columns)]
+};
+/// All of them, to the codes and scales of numerics/block_scale.h, but for a block with a NaN or an infinity:
+/// its scale is NaN.
+void quantize_blocks(ThreadPool& pool, std::span<const BlockQuantization> weights, ScaleFormat format);
 
 }  // namespace fathom::kernels

@@ -32,14 +32,12 @@ Block::Block(const ModelConfig& config, std::int64_t layer, const BlockWeights& 
 
 Tensor Block::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
                       std::vector<std::int64_t>* load) const {
-  const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, x);
+  Kept kept;
+  const Tensor input = keep_rounded(context, x, kept);
+  const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, input);
   const Tensor attention = mla_.forward(context, normed, sequences, saved != nullptr ? &saved->mla : nullptr);
-  Tensor middle = sum(context, x, attention);
-  if (saved != nullptr) {
-    saved->x = x;
-    saved->middle = middle;
-  }
-  return feed_forward(context, middle, sequences, saved, load);
+  if (saved != nullptr) saved->x = kept;
+  return feed_forward(context, sum(context, input, attention), sequences, saved, load);
 }
 
 Tensor Block::forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const {
@@ -48,8 +46,11 @@ Tensor Block::forward_cached(const Context& context, const Tensor& x, LatentCach
   return feed_forward(context, middle, Sequences::uniform(1, x.dim(0)), nullptr, nullptr);
 }
 
-Tensor Block::feed_forward(const Context& context, const Tensor& middle, const Sequences& sequences,
+Tensor Block::feed_forward(const Context& context, const Tensor& sum_of_both, const Sequences& sequences,
                            Saved* saved, std::vector<std::int64_t>* load) const {
+  Kept kept;
+  const Tensor middle = keep_rounded(context, sum_of_both, kept);
+  if (saved != nullptr) saved->middle = kept;
   const Tensor normed =
       norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle);
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_))
@@ -61,29 +62,31 @@ Tensor Block::feed_forward(const Context& context, const Tensor& middle, const S
 
 Tensor Block::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
                              double balance_alpha, const Saved& saved, Deltas& deltas) const {
+  const Tensor middle = saved.middle.f32(context);
   deltas.feed_forward_input =
-      norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, saved.middle);
+      norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle);
   const Moe* moe = std::get_if<Moe>(&feed_forward_);
   deltas.post_norm = moe != nullptr
                          ? moe->backward_input(context, dy, sequences, balance_alpha, saved.moe, deltas.moe)
                          : std::get<Mlp>(feed_forward_).backward_input(context, dy, saved.mlp, deltas.mlp);
   Tensor dmiddle = dy.clone();
-  norm_backward_input(context, config_.rms_norm_eps, weights_.post_attention_layernorm, saved.middle,
+  norm_backward_input(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle,
                       deltas.post_norm, dmiddle);
-  deltas.attention_input = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, saved.x);
+  const Tensor x = saved.x.f32(context);
   deltas.input_norm =
-      mla_.backward_input(context, deltas.attention_input, dmiddle, sequences, saved.mla, deltas.mla);
+      mla_.backward_input(context, norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, x),
+                          dmiddle, sequences, saved.mla, deltas.mla);
   Tensor dx = dmiddle.clone();
-  norm_backward_input(context, config_.rms_norm_eps, weights_.input_layernorm, saved.x, deltas.input_norm,
-                      dx);
+  norm_backward_input(context, config_.rms_norm_eps, weights_.input_layernorm, x, deltas.input_norm, dx);
   return dx;
 }
 
 void Block::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                             BlockWeights& grads) const {
-  norm_backward_weight(context, config_.rms_norm_eps, saved.x, deltas.input_norm, grads.input_layernorm);
-  mla_.backward_weight(context, deltas.attention_input, saved.mla, deltas.mla, grads.self_attn);
-  norm_backward_weight(context, config_.rms_norm_eps, saved.middle, deltas.post_norm,
+  norm_backward_weight(context, config_.rms_norm_eps, saved.x.f32(context), deltas.input_norm,
+                       grads.input_layernorm);
+  mla_.backward_weight(context, saved.mla, deltas.mla, grads.self_attn);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.middle.f32(context), deltas.post_norm,
                        grads.post_attention_layernorm);
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_)) {
     moe->backward_weight(context, deltas.feed_forward_input, saved.moe, deltas.moe, grads.moe);

@@ -6,6 +6,7 @@
 
 #include "model/config.h"
 #include "model/context.h"
+#include "model/kept.h"
 #include "model/latent_cache.h"
 #include "model/mla.h"
 #include "model/mlp.h"
@@ -22,14 +23,13 @@ namespace fathom {
 class Block {
  public:
   struct Saved {
-    Tensor x;  // [tokens, hidden], the block's input
+    Kept x;  // [tokens, hidden], the block's input
     Mla::Saved mla;
-    Tensor middle;  // [tokens, hidden], after attention's residual
+    Kept middle;  // [tokens, hidden], after attention's residual
     Mlp::Saved mlp;
     Moe::Saved moe;
   };
   struct Deltas {
-    Tensor attention_input;     // [tokens, hidden], output of input_layernorm
     Tensor feed_forward_input;  // [tokens, hidden], output of post_attention_layernorm
     Tensor input_norm;          // [tokens, hidden], gradient at the output of input_layernorm
     Mla::Deltas mla;
@@ -54,9 +54,9 @@ class Block {
   Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
 
  private:
-  /// middle + FFN(norm(middle)).
-  Tensor feed_forward(const Context& context, const Tensor& middle, const Sequences& sequences, Saved* saved,
-                      std::vector<std::int64_t>* load) const;
+  /// m + FFN(norm(m)), with m the sum of both as it is kept.
+  Tensor feed_forward(const Context& context, const Tensor& sum_of_both, const Sequences& sequences,
+                      Saved* saved, std::vector<std::int64_t>* load) const;
 
   const ModelConfig& config_;
   const BlockWeights& weights_;

@@ -1,12 +1,20 @@
 #pragma once
 
 #include "base/thread_pool.h"
+#include "numerics/precision.h"
 
 namespace fathom {
 
-/// What a layer needs besides its weights: where to run. The seam for precision recipes and devices.
+/// What a layer needs besides its weights: where to run and in which recipe. The seam for precisions and
+/// devices. Cached inference is f32 always, with weights of any type.
 struct Context {
   ThreadPool& pool;
+  Precision precision = Precision::f32;
+
+  /// For the maps that stay out of FP8 in its recipe, the head and `eh_proj`.
+  [[nodiscard]] Context without_fp8() const {
+    return {pool, precision == Precision::fp8 ? Precision::bf16 : precision};
+  }
 };
 
 }  // namespace fathom

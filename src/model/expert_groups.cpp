@@ -11,24 +11,6 @@ namespace {
 
 constexpr std::int64_t kRowsPerTile = 512;             // enough to make packing the weights cheap
 constexpr std::int64_t kColumnsPerTile = kScaleBlock;  // FP8 weights are cut where blocks end
-constexpr std::int64_t kFewestColumns = 64;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-
-/// Calls `cut(expert, begin, end)` for the rows of every expert that has some, then sorts what it made.
-template <typename Cut>
-std::vector<ExpertTile> cut_each(const ExpertGroups& groups, Cut cut) {
-  std::vector<ExpertTile> tiles;
-  for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e)
-    if (groups.offsets[e] < groups.offsets[e + 1])
-      cut(tiles, static_cast<std::int64_t>(e), groups.offsets[e], groups.offsets[e + 1]);
-  std::ranges::stable_sort(tiles, [](const ExpertTile& a, const ExpertTile& b) {
-    return a.rows() * a.columns() > b.rows() * b.columns();
-  });
-  return tiles;
-}
 
 void cut_columns(std::vector<ExpertTile>& tiles, const ExpertTile& whole, std::int64_t step) {
   for (std::int64_t column = whole.column_begin; column < whole.column_end; column += step)
@@ -49,36 +31,32 @@ ExpertGroups group_by_expert(const Routing& routing) {
     groups.offsets[e + 1] = groups.offsets[e] + routing.load[e];
   groups.slot_of_row.resize(static_cast<std::size_t>(slots));
   groups.row_of_slot.resize(static_cast<std::size_t>(slots));
+  groups.token_of_row.resize(static_cast<std::size_t>(slots));
   std::vector<std::int64_t> next(groups.offsets.begin(), groups.offsets.end() - 1);
   for (std::size_t slot = 0; slot < groups.row_of_slot.size(); ++slot) {
     const std::int64_t row = next[static_cast<std::size_t>(routing.experts[slot])]++;
     groups.slot_of_row[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(slot);
     groups.row_of_slot[slot] = static_cast<std::int32_t>(row);
+    groups.token_of_row[static_cast<std::size_t>(row)] =
+        static_cast<std::int32_t>(static_cast<std::int64_t>(slot) / routing.top_k);
   }
   return groups;
 }
 
-std::vector<ExpertTile> cut_for_rows(const ExpertGroups& groups, std::int64_t columns) {
-  return cut_each(groups, [&](auto& tiles, std::int64_t expert, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; row += kRowsPerTile)
-      tiles.push_back({expert, row, std::min(end, row + kRowsPerTile), 0, columns});
-  });
-}
-
 std::vector<ExpertTile> cut_for_outputs(const ExpertGroups& groups, std::int64_t columns) {
-  return cut_each(groups, [&](auto& tiles, std::int64_t expert, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; row += kRowsPerTile) {
-      const ExpertTile whole{expert, row, std::min(end, row + kRowsPerTile), 0, columns};
+  std::vector<ExpertTile> tiles;
+  for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e) {
+    const std::int64_t end = groups.offsets[e + 1];
+    for (std::int64_t row = groups.offsets[e]; row < end; row += kRowsPerTile) {
+      const ExpertTile whole{static_cast<std::int64_t>(e), row, std::min(end, row + kRowsPerTile), 0,
+                             columns};
       cut_columns(tiles, whole, whole.rows() <= kFewRows ? kColumnsPerTile : columns);
     }
+  }
+  std::ranges::stable_sort(tiles, [](const ExpertTile& a, const ExpertTile& b) {
+    return a.rows() * a.columns() > b.rows() * b.columns();
   });
-}
-
-std::vector<ExpertTile> cut_for_sums(const ExpertGroups& groups, std::int64_t columns) {
-  return cut_each(groups, [&](auto& tiles, std::int64_t expert, std::int64_t begin, std::int64_t end) {
-    const std::int64_t pieces = ceil_div(end - begin, kRowsPerTile);
-    cut_columns(tiles, {expert, begin, end, 0, columns}, std::max(kFewestColumns, ceil_div(columns, pieces)));
-  });
+  return tiles;
 }
 
 }  // namespace fathom

@@ -11,15 +11,18 @@ namespace fathom {
 /// the tokens come. A row of a grouped tensor belongs to one slot (token * top_k + j).
 struct ExpertGroups {
   std::int64_t top_k = 0;
-  std::vector<std::int64_t> offsets;      // [n_routed_experts + 1], where each expert's rows begin
-  std::vector<std::int32_t> slot_of_row;  // [tokens * top_k]
-  std::vector<std::int32_t> row_of_slot;  // [tokens * top_k], its inverse
+  std::vector<std::int64_t> offsets;       // [n_routed_experts + 1], where each expert's rows begin
+  std::vector<std::int32_t> slot_of_row;   // [tokens * top_k]
+  std::vector<std::int32_t> row_of_slot;   // [tokens * top_k], its inverse
+  std::vector<std::int32_t> token_of_row;  // [tokens * top_k]
 
   [[nodiscard]] std::int64_t rows() const { return offsets.back(); }
   [[nodiscard]] std::int64_t slot(std::int64_t row) const {
     return slot_of_row[static_cast<std::size_t>(row)];
   }
-  [[nodiscard]] std::int64_t token(std::int64_t row) const { return slot(row) / top_k; }
+  [[nodiscard]] std::int64_t token(std::int64_t row) const {
+    return token_of_row[static_cast<std::size_t>(row)];
+  }
 };
 
 /// A stable counting sort.
@@ -41,18 +44,9 @@ struct ExpertTile {
 /// Groups of at most this many rows are bound by reading the expert's weights, not by arithmetic.
 inline constexpr std::int64_t kFewRows = 8;
 
-// Three ways to cut the experts' work into tiles. Each depends on sizes alone; the largest tiles come first,
-// so that no thread is left with one at the end.
-
-/// For products with a matrix of `columns` outputs: many rows go in blocks that span all columns, few rows
-/// are cut along the columns (where FP8 blocks end) so that all threads share reading
-/// the weights.
+/// Cuts products with a matrix of `columns` outputs into tiles, by sizes alone: many rows go in blocks that
+/// span all columns, few rows are cut along the columns (where FP8 blocks end) so that all threads share
+/// reading the weights. The largest tiles come first, so that no thread is left with one at the end.
 std::vector<ExpertTile> cut_for_outputs(const ExpertGroups& groups, std::int64_t columns);
-
-/// For work that needs whole rows of `columns` values: blocks of rows.
-std::vector<ExpertTile> cut_for_rows(const ExpertGroups& groups, std::int64_t columns);
-
-/// For sums over all rows of an expert: along the columns, finer for experts with many rows.
-std::vector<ExpertTile> cut_for_sums(const ExpertGroups& groups, std::int64_t columns);
 
 }  // namespace fathom

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "kernels/cross_entropy.h"
-#include "kernels/linear.h"
 #include "model/linear.h"
 
 namespace fathom {
@@ -22,6 +21,8 @@ double head_loss(const Context& context, const LinearWeight& head, const Tensor&
   *counted = std::ranges::count_if(targets, [](std::int32_t target) { return target >= 0; });
   grads.dnormed = Tensor::empty(normed.shape());
   if (!grads.dweight.defined()) grads.dweight = Tensor::zeros({matrix.out, matrix.in});
+  LinearWeight gradient;
+  gradient.weight = grads.dweight;
   const double mean = *counted > 0 ? 1.0 / static_cast<double>(*counted) : 0.0;
   const auto scale = static_cast<float>(factor * mean);
   std::vector<float> losses(static_cast<std::size_t>(tokens));
@@ -37,9 +38,8 @@ double head_loss(const Context& context, const LinearWeight& head, const Tensor&
       dx.fill_zero();
       continue;
     }
-    kernels::linear_backward_input(context.pool, logits.f32(), end - begin, matrix, dx.f32(), false);
-    kernels::linear_backward_weight(context.pool, logits.f32(), x.f32(), end - begin, matrix.out, matrix.in,
-                                    grads.dweight.f32());
+    linear_backward_input(context, head, logits, dx, /*accumulate=*/false);
+    linear_backward_weight(context, logits, x, gradient);
   }
   double sum = 0;
   for (const float loss : losses) sum += loss;

@@ -15,6 +15,10 @@ namespace {
 
 using kernels::HeadRows;
 
+/// Of the input of o_proj, which is quantised twice on its way to the weight's gradient: powers of two add no
+/// error of their own (technical report, section 3.3.3).
+constexpr TileScaling kAttentionScaling = {ScaleFormat::power_of_two, kActivationScaling.least_amax};
+
 /// The position of every row: 0 onward within each sequence.
 std::vector<std::int64_t> positions_of(const Sequences& sequences) {
   std::vector<std::int64_t> positions(static_cast<std::size_t>(sequences.tokens()));
@@ -74,36 +78,35 @@ void Mla::check_positions(std::int64_t end) const {
           rope_.positions());
 }
 
-Tensor Mla::query_latents(const Context& context, const Tensor& x) const {
+Tensor Mla::query_latents(const Context& context, const Kept& x) const {
   return config_.q_lora_rank == 0 ? Tensor() : linear_forward(context, weights_.q_a_proj, x);
 }
 
-Tensor Mla::queries(const Context& context, const Tensor& x, const Tensor& latent,
-                    const std::vector<std::int64_t>& positions, Tensor& normed) const {
+Tensor Mla::queries(const Context& context, const Kept& x, const Tensor& latent,
+                    const std::vector<std::int64_t>& positions, Kept& normed) const {
   const std::int64_t heads = config_.num_attention_heads;
   const std::int64_t dim = config_.qk_head_dim();
   Tensor q;
   if (config_.q_lora_rank == 0) {
     q = linear_forward(context, weights_.q_proj, x);
   } else {
-    normed = norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, latent);
+    normed = linear_input(context, norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, latent));
     q = linear_forward(context, weights_.q_b_proj, normed);
   }
-  kernels::rope_rotate(context.pool, q.f32() + config_.qk_nope_head_dim, heads * dim, dim, x.dim(0), heads,
+  kernels::rope_rotate(context.pool, q.f32() + config_.qk_nope_head_dim, heads * dim, dim, x.rows(), heads,
                        rope_.angles(), positions.data(), kernels::RopeDirection::forward);
-  return q.reshape({x.dim(0), heads, dim});
+  return q.reshape({x.rows(), heads, dim});
 }
 
-Tensor Mla::keys_values(const Context& context, const Tensor& kv_a, Tensor& normed) const {
-  normed = norm_forward(context, kLatentNormEps, weights_.kv_a_layernorm, kv_a);
+Tensor Mla::keys_values(const Context& context, const Tensor& kv_a, Kept& normed) const {
+  normed = linear_input(context, norm_forward(context, kLatentNormEps, weights_.kv_a_layernorm, kv_a));
   return linear_forward(context, weights_.kv_b_proj, normed)
       .reshape({kv_a.dim(0), config_.num_attention_heads, config_.qk_nope_head_dim + config_.v_head_dim});
 }
 
-Tensor Mla::latents(const Context& context, const Tensor& x,
-                    const std::vector<std::int64_t>& positions) const {
+Tensor Mla::latents(const Context& context, const Kept& x, const std::vector<std::int64_t>& positions) const {
   Tensor kv_a = linear_forward(context, weights_.kv_a_proj_with_mqa, x);
-  kernels::rope_rotate(context.pool, kv_a.f32() + config_.kv_lora_rank, config_.latent_dim(), 0, x.dim(0), 1,
+  kernels::rope_rotate(context.pool, kv_a.f32() + config_.kv_lora_rank, config_.latent_dim(), 0, x.rows(), 1,
                        rope_.angles(), positions.data(), kernels::RopeDirection::forward);
   return kv_a;
 }
@@ -115,19 +118,24 @@ Tensor Mla::forward(const Context& context, const Tensor& x, const Sequences& se
   const std::vector<std::int64_t> positions = positions_of(sequences);
   if (!positions.empty()) check_positions(*std::max_element(positions.begin(), positions.end()) + 1);
 
-  Tensor normed;
-  const Tensor q_latent = query_latents(context, x);
-  const Tensor q = queries(context, x, q_latent, positions, normed);
-  const Tensor kv_a = latents(context, x, positions);
+  const Kept input = linear_input(context, x);
+  Saved kept;
+  Kept normed;
+  Tensor q_latent = query_latents(context, input);
+  if (q_latent.defined()) q_latent = keep_rounded(context, q_latent, kept.q_latent);
+  const Tensor q = queries(context, input, q_latent, positions, normed);
+  const Tensor kv_a = keep_rounded(context, latents(context, input, positions), kept.kv_a);
   const Tensor kv = keys_values(context, kv_a, normed);
   Tensor attention = Tensor::empty({tokens, heads, config_.v_head_dim});
-  Tensor log_sum_exp;
-  if (saved != nullptr) log_sum_exp = Tensor::empty({tokens, heads});
+  if (saved != nullptr) kept.log_sum_exp = Tensor::empty({tokens, heads});
   kernels::attention_forward(context.pool, attention_shape(config_), attention_inputs(config_, q, kv, kv_a),
                              spans_of(sequences), head_rows(attention, heads),
-                             saved != nullptr ? log_sum_exp.f32() : nullptr);
-  if (saved != nullptr) *saved = {q_latent, kv_a, attention, log_sum_exp};
-  return linear_forward(context, weights_.o_proj, attention);
+                             saved != nullptr ? kept.log_sum_exp.f32() : nullptr);
+  if (saved != nullptr) {
+    kept.attention = Kept(context, attention, attention_format(context.precision), kAttentionScaling);
+    *saved = kept;
+  }
+  return linear_forward(context, weights_.o_proj, linear_input(context, attention, kAttentionScaling.format));
 }
 
 Tensor Mla::backward_input(const Context& context, const Tensor& x, const Tensor& dy,
@@ -140,20 +148,23 @@ Tensor Mla::backward_input(const Context& context, const Tensor& x, const Tensor
 
   deltas.o = dy;
   const Tensor dattention = linear_backward_input(context, weights_.o_proj, dy);
+  deltas.x = linear_input(context, x);
+  const Tensor kv_a = saved.kv_a.f32(context);
+  const Tensor q_latent = saved.q_latent.defined() ? saved.q_latent.f32(context) : Tensor();
   {
-    const Tensor q = queries(context, x, saved.q_latent, positions, deltas.q_latent_norm);
-    const Tensor kv = keys_values(context, saved.kv_a, deltas.kv_latent_norm);
+    const Tensor q = queries(context, deltas.x, q_latent, positions, deltas.q_latent_norm);
+    const Tensor kv = keys_values(context, kv_a, deltas.kv_latent_norm);
+    const Tensor attention = saved.attention.f32(context);
     deltas.q = Tensor::empty(q.shape());
     deltas.kv_b = Tensor::empty(kv.shape());
-    deltas.kv_a = Tensor::empty(saved.kv_a.shape());
-    kernels::attention_backward(context.pool, attention_shape(config_),
-                                attention_inputs(config_, q, kv, saved.kv_a), spans_of(sequences),
-                                head_rows(saved.attention, heads), saved.log_sum_exp.f32(),
-                                head_rows(dattention, heads),
-                                {head_rows(deltas.q, heads),
-                                 head_rows(deltas.kv_b, heads),
-                                 {deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0},
-                                 head_rows(deltas.kv_b, heads, config_.qk_nope_head_dim)});
+    deltas.kv_a = Tensor::empty(kv_a.shape());
+    kernels::attention_backward(
+        context.pool, attention_shape(config_), attention_inputs(config_, q, kv, kv_a), spans_of(sequences),
+        head_rows(attention, heads), saved.log_sum_exp.f32(), head_rows(dattention, heads),
+        {head_rows(deltas.q, heads),
+         head_rows(deltas.kv_b, heads),
+         {deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0},
+         head_rows(deltas.kv_b, heads, config_.qk_nope_head_dim)});
   }
   const std::int64_t dim = config_.qk_head_dim();
   kernels::rope_rotate(context.pool, deltas.q.f32() + config_.qk_nope_head_dim, heads * dim, dim, tokens,
@@ -162,38 +173,41 @@ Tensor Mla::backward_input(const Context& context, const Tensor& x, const Tensor
                        rope_.angles(), positions.data(), kernels::RopeDirection::inverse);
 
   deltas.kv_norm = linear_backward_input(context, weights_.kv_b_proj, deltas.kv_b);
-  kernels::rmsnorm_backward_input(context.pool, deltas.kv_norm.f32(), latent, saved.kv_a.f32(),
-                                  saved.kv_a.dim(1), weights_.kv_a_layernorm.f32(), kLatentNormEps, tokens,
-                                  latent, deltas.kv_a.f32(), deltas.kv_a.dim(1), false);
+  kernels::rmsnorm_backward_input(context.pool, deltas.kv_norm.f32(), latent, kv_a.f32(), kv_a.dim(1),
+                                  weights_.kv_a_layernorm.f32(), kLatentNormEps, tokens, latent,
+                                  deltas.kv_a.f32(), deltas.kv_a.dim(1), false);
   Tensor dx = linear_backward_input(context, weights_.kv_a_proj_with_mqa, deltas.kv_a);
 
   if (config_.q_lora_rank == 0) {
-    add_linear_backward_input(context, weights_.q_proj, deltas.q, dx);
+    linear_backward_input(context, weights_.q_proj, deltas.q, dx, /*accumulate=*/true);
     return dx;
   }
   const std::int64_t rank = config_.q_lora_rank;
   deltas.q_norm = linear_backward_input(context, weights_.q_b_proj, deltas.q);
   deltas.q_a = Tensor::empty({tokens, rank});
-  kernels::rmsnorm_backward_input(context.pool, deltas.q_norm.f32(), rank, saved.q_latent.f32(), rank,
+  kernels::rmsnorm_backward_input(context.pool, deltas.q_norm.f32(), rank, q_latent.f32(), rank,
                                   weights_.q_a_layernorm.f32(), kLatentNormEps, tokens, rank,
                                   deltas.q_a.f32(), rank, false);
-  add_linear_backward_input(context, weights_.q_a_proj, deltas.q_a, dx);
+  linear_backward_input(context, weights_.q_a_proj, deltas.q_a, dx, /*accumulate=*/true);
   return dx;
 }
 
-void Mla::backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
+void Mla::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                           MlaWeights& grads) const {
   linear_backward_weight(context, deltas.o, saved.attention, grads.o_proj);
   linear_backward_weight(context, deltas.kv_b, deltas.kv_latent_norm, grads.kv_b_proj);
-  norm_backward_weight(context, kLatentNormEps, saved.kv_a, deltas.kv_norm, grads.kv_a_layernorm);
-  linear_backward_weight(context, deltas.kv_a, x, grads.kv_a_proj_with_mqa);
+  norm_backward_weight(context, kLatentNormEps, saved.kv_a.f32(context), deltas.kv_norm,
+                       grads.kv_a_layernorm);
   if (config_.q_lora_rank == 0) {
-    linear_backward_weight(context, deltas.q, x, grads.q_proj);
+    linear_backward_weights(context, {{deltas.kv_a, grads.kv_a_proj_with_mqa}, {deltas.q, grads.q_proj}},
+                            deltas.x);
     return;
   }
+  linear_backward_weights(context, {{deltas.kv_a, grads.kv_a_proj_with_mqa}, {deltas.q_a, grads.q_a_proj}},
+                          deltas.x);
   linear_backward_weight(context, deltas.q, deltas.q_latent_norm, grads.q_b_proj);
-  norm_backward_weight(context, kLatentNormEps, saved.q_latent, deltas.q_norm, grads.q_a_layernorm);
-  linear_backward_weight(context, deltas.q_a, x, grads.q_a_proj);
+  norm_backward_weight(context, kLatentNormEps, saved.q_latent.f32(context), deltas.q_norm,
+                       grads.q_a_layernorm);
 }
 
 }  // namespace fathom

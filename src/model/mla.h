@@ -5,6 +5,7 @@
 
 #include "model/config.h"
 #include "model/context.h"
+#include "model/kept.h"
 #include "model/latent_cache.h"
 #include "model/rope.h"
 #include "model/sequences.h"
@@ -20,16 +21,17 @@ class Mla {
   /// from the latents (technical report, section 3.2.3), so that per token there are q_lora_rank +
   /// kv_lora_rank + qk_rope_head_dim + heads (v_head_dim + 1) values, no tokens × tokens matrix.
   struct Saved {
-    Tensor q_latent;     // [tokens, q_lora_rank], before its norm; undefined without q_lora_rank
-    Tensor kv_a;         // [tokens, kv_lora_rank + qk_rope_head_dim]: latent before its norm; rotated key
-    Tensor attention;    // [tokens, heads, v_head_dim], input of o_proj
+    Kept q_latent;       // [tokens, q_lora_rank], before its norm; undefined without q_lora_rank
+    Kept kv_a;           // [tokens, kv_lora_rank + qk_rope_head_dim]: latent before its norm; rotated key
+    Kept attention;      // [tokens, heads, v_head_dim], input of o_proj; E5M6 in FP8
     Tensor log_sum_exp;  // [tokens, heads]
   };
   /// Gradients at the outputs of the linear maps, and the inputs that `backward_weight` multiplies them with
   /// where they were computed again.
   struct Deltas {
-    Tensor q_latent_norm;   // [tokens, q_lora_rank], after its norm; undefined without q_lora_rank
-    Tensor kv_latent_norm;  // [tokens, kv_lora_rank], after its norm
+    Kept x;               // [tokens, hidden], as the maps of x multiply it
+    Kept q_latent_norm;   // [tokens, q_lora_rank], after its norm; undefined without q_lora_rank
+    Kept kv_latent_norm;  // [tokens, kv_lora_rank], after its norm
 
     Tensor o;        // [tokens, hidden]; shares the storage of `dy`, which must stay as it is until then
     Tensor q;        // [tokens, heads, qk_head_dim], at the output of q_b_proj (or q_proj)
@@ -50,8 +52,7 @@ class Mla {
   Tensor backward_input(const Context& context, const Tensor& x, const Tensor& dy, const Sequences& sequences,
                         const Saved& saved, Deltas& deltas) const;
   /// grads += the gradients of this layer's parameters.
-  /// @param x  that of `forward`
-  void backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
+  void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                        MlaWeights& grads) const;
 
   /// Appends the tokens of x [tokens, hidden], at positions cache.length onward, to the cache, and attends to
@@ -62,17 +63,17 @@ class Mla {
 
  private:
   /// W^DQ of x; undefined without q_lora_rank.
-  [[nodiscard]] Tensor query_latents(const Context& context, const Tensor& x) const;
+  [[nodiscard]] Tensor query_latents(const Context& context, const Kept& x) const;
   /// Queries, rotated, [tokens, heads, qk_head_dim], from their latents, or from x without q_lora_rank.
   /// @param normed  receives the latents after their norm
-  Tensor queries(const Context& context, const Tensor& x, const Tensor& latent,
-                 const std::vector<std::int64_t>& positions, Tensor& normed) const;
+  Tensor queries(const Context& context, const Kept& x, const Tensor& latent,
+                 const std::vector<std::int64_t>& positions, Kept& normed) const;
   /// A head's key part and its value, [tokens, heads, qk_nope_head_dim + v_head_dim].
   /// @param kv_a    latents before their norm
   /// @param normed  receives them after it
-  Tensor keys_values(const Context& context, const Tensor& kv_a, Tensor& normed) const;
+  Tensor keys_values(const Context& context, const Tensor& kv_a, Kept& normed) const;
   /// W^DKV and W^KR of x, the key rotated: [tokens, kv_lora_rank + qk_rope_head_dim].
-  Tensor latents(const Context& context, const Tensor& x, const std::vector<std::int64_t>& positions) const;
+  Tensor latents(const Context& context, const Kept& x, const std::vector<std::int64_t>& positions) const;
   void check_positions(std::int64_t end) const;
 
   Tensor attend_absorbed(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const;

@@ -45,9 +45,10 @@ Tensor Mla::forward_cached(const Context& context, const Tensor& x, LatentCacheL
   std::vector<std::int64_t> positions(static_cast<std::size_t>(tokens));
   std::iota(positions.begin(), positions.end(), cache.length);
 
-  Tensor normed;
-  const Tensor q = queries(context, x, query_latents(context, x), positions, normed);
-  const Tensor kv_a = latents(context, x, positions);
+  const Kept input = linear_input(context, x);
+  Kept normed;
+  const Tensor q = queries(context, input, query_latents(context, input), positions, normed);
+  const Tensor kv_a = latents(context, input, positions);
   float* rows = cache.rows.f32() + cache.length * width;
   kernels::rmsnorm_forward(context.pool, kv_a.f32(), width, weights_.kv_a_layernorm.f32(), kLatentNormEps,
                            tokens, config_.kv_lora_rank, rows, width);

@@ -8,32 +8,36 @@ namespace fathom {
 Mlp::Mlp(const MlpWeights& weights) : weights_(weights) {}
 
 Tensor Mlp::forward(const Context& context, const Tensor& x, Saved* saved) const {
-  Tensor gate = linear_forward(context, weights_.gate_proj, x);
-  Tensor up = linear_forward(context, weights_.up_proj, x);
+  const Kept input = linear_input(context, x);
+  Tensor gate = linear_forward(context, weights_.gate_proj, input);
+  Tensor up = linear_forward(context, weights_.up_proj, input);
   Tensor product = saved != nullptr ? Tensor::empty(gate.shape()) : gate;
   kernels::swiglu_forward(context.pool, gate.f32(), up.f32(), gate.size(), product.f32());
   Tensor y = linear_forward(context, weights_.down_proj, product);
-  if (saved != nullptr) *saved = {gate, up};
+  const RowFormat format = swiglu_format(context.precision);
+  if (saved != nullptr) *saved = {{context, gate, format}, {context, up, format}};
   return y;
 }
 
 Tensor Mlp::backward_input(const Context& context, const Tensor& dy, const Saved& saved,
                            Deltas& deltas) const {
   Tensor product = linear_backward_input(context, weights_.down_proj, dy);  // holds d(product) first
-  Tensor dgate = Tensor::empty(saved.gate.shape());
-  Tensor dup = Tensor::empty(saved.up.shape());
-  kernels::swiglu_backward(context.pool, product.f32(), saved.gate.f32(), saved.up.f32(), dgate.size(),
-                           dgate.f32(), dup.f32(), product.f32());
+  const Tensor gate = saved.gate.f32(context);
+  const Tensor up = saved.up.f32(context);
+  Tensor dgate = Tensor::empty(gate.shape());
+  Tensor dup = Tensor::empty(up.shape());
+  kernels::swiglu_backward(context.pool, product.f32(), gate.f32(), up.f32(), dgate.size(), dgate.f32(),
+                           dup.f32(), product.f32());
   Tensor dx = linear_backward_input(context, weights_.gate_proj, dgate);
-  add_linear_backward_input(context, weights_.up_proj, dup, dx);
+  linear_backward_input(context, weights_.up_proj, dup, dx, /*accumulate=*/true);
   deltas = {dy, dgate, dup, product};
   return dx;
 }
 
 void Mlp::backward_weight(const Context& context, const Tensor& x, const Deltas& deltas,
                           MlpWeights& grads) const {
-  linear_backward_weight(context, deltas.gate, x, grads.gate_proj);
-  linear_backward_weight(context, deltas.up, x, grads.up_proj);
+  linear_backward_weights(context, {{deltas.gate, grads.gate_proj}, {deltas.up, grads.up_proj}},
+                          linear_input(context, x));
   linear_backward_weight(context, deltas.down, deltas.product, grads.down_proj);
 }
 

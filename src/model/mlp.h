@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/context.h"
+#include "model/kept.h"
 #include "model/weights.h"
 #include "tensor/tensor.h"
 
@@ -13,8 +14,8 @@ namespace fathom {
 class Mlp {
  public:
   struct Saved {
-    Tensor gate;  // [tokens, intermediate]
-    Tensor up;    // [tokens, intermediate]
+    Kept gate;  // [tokens, intermediate]
+    Kept up;    // [tokens, intermediate]
   };
   struct Deltas {
     Tensor down;     // [tokens, hidden], dy itself, shared with the caller

@@ -6,8 +6,10 @@
 #include "base/error.h"
 #include "kernels/expert_rows.h"
 #include "kernels/gemm.h"
+#include "kernels/packed_gemm.h"
 #include "kernels/swiglu.h"
 #include "kernels/vector_ops.h"
+#include "model/linear.h"
 #include "numerics/block_scale.h"
 
 namespace fathom {
@@ -17,6 +19,12 @@ using kernels::Transpose;
 using kernels::WeightMatrix;
 
 constexpr std::size_t kTokensPerItem = 16;
+
+// What goes to the experts and comes back is quantised before it travels; powers of two add no error of their
+// own when it is quantised again for the weights' gradients (technical report, section 3.3.3).
+constexpr ScaleFormat kDispatchFormat = ScaleFormat::power_of_two;
+constexpr TileScaling kDispatchedInput = {kDispatchFormat, kActivationScaling.least_amax};
+constexpr TileScaling kDispatchedGradient = {kDispatchFormat, kGradientScaling.least_amax};
 
 /// Rows [begin, end) of a weight; `begin` is a multiple of kScaleBlock.
 WeightMatrix output_rows(const WeightMatrix& w, std::int64_t begin, std::int64_t end) {
@@ -76,6 +84,42 @@ void add_rows_back(const Context& context, const ExpertGroups& groups, const Ten
       });
 }
 
+/// The products of all experts, collected to be run together.
+class ExpertProducts {
+ public:
+  ExpertProducts(const Context& context, const ExpertGroups& groups) : context_(context), groups_(groups) {}
+
+  /// Calls add(expert, begin, end) for the rows of every expert that has some, then runs what was added.
+  template <typename Add>
+  void run(const Add& add) {
+    operands_.clear();
+    jobs_.clear();
+    for (std::size_t e = 0; e + 1 < groups_.offsets.size(); ++e)
+      if (groups_.offsets[e] < groups_.offsets[e + 1]) add(e, groups_.offsets[e], groups_.offsets[e + 1]);
+    kernels::grouped_gemm(context_.pool, gemm_input(context_), operands_, jobs_);
+  }
+  std::size_t side(const kernels::GemmOperand& operand) {
+    operands_.push_back(operand);
+    return operands_.size() - 1;
+  }
+  /// Rows of `c` from `row` on (+)= A · Bᵀ.
+  void product(std::size_t a, std::size_t b, Tensor& c, std::int64_t row, bool accumulate) {
+    jobs_.push_back({a, b, c.f32() + row * c.dim(1), c.dim(1), accumulate});
+  }
+  /// The tokens of rows [begin, end), among the rows of [tokens, ...].
+  std::size_t dispatched(const Kept& x, std::int64_t begin, std::int64_t end) {
+    return side(
+        x.gathered(std::span(groups_.token_of_row)
+                       .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))));
+  }
+
+ private:
+  const Context& context_;
+  const ExpertGroups& groups_;
+  std::vector<kernels::GemmOperand> operands_;
+  std::vector<kernels::GemmJob> jobs_;
+};
+
 }  // namespace
 
 Moe::Moe(const ModelConfig& config, const MoeWeights& weights)
@@ -97,12 +141,39 @@ void Moe::check_experts(std::int64_t hidden) const {
   }
 }
 
+Tensor Moe::train_experts(const Context& context, const Tensor& x, const ExpertGroups& groups,
+                          Saved* saved) const {
+  Tensor gate = Tensor::empty({groups.rows(), config_.moe_intermediate_size});
+  Tensor up = Tensor::empty(gate.shape());
+  ExpertProducts products(context, groups);
+  const Kept input = linear_input(context, x, kDispatchFormat);
+  products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
+    const MlpWeights& expert = weights_.experts[e];
+    const std::size_t rows = products.dispatched(input, begin, end);
+    products.product(rows, products.side(weight_operand(context, expert.gate_proj)), gate, begin, false);
+    products.product(rows, products.side(weight_operand(context, expert.up_proj)), up, begin, false);
+  });
+  const RowFormat format = swiglu_format(context.precision);
+  if (saved != nullptr) {
+    saved->gate = Kept(context, gate, format);
+    saved->up = Kept(context, up, format);
+  }
+  Tensor product = Tensor::empty(gate.shape());
+  kernels::swiglu_forward(context.pool, gate.f32(), up.f32(), gate.size(), product.f32());
+  Tensor out = Tensor::empty({groups.rows(), x.dim(1)});
+  const Kept inner = linear_input(context, product);
+  products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
+    products.product(products.side(inner.operand(begin, end)),
+                     products.side(weight_operand(context, weights_.experts[e].down_proj)), out, begin,
+                     false);
+  });
+  return out;
+}
+
 /// silu(gate) · up of every grouped row, [tokens * top_k, moe_intermediate].
-Tensor Moe::experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups,
-                       Saved* saved) const {
+Tensor Moe::experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
   const std::int64_t width = config_.moe_intermediate_size;
-  Tensor product = Tensor::empty({groups.rows(), width});
-  Tensor gate = saved != nullptr ? Tensor::empty(product.shape()) : product;
+  Tensor product = Tensor::empty({groups.rows(), width});  // holds the gates first
   Tensor up = Tensor::empty(product.shape());
   const std::vector<ExpertTile> tiles = cut_for_outputs(groups, width);
   context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
@@ -110,25 +181,21 @@ Tensor Moe::experts_up(const Context& context, const Tensor& x, const ExpertGrou
     const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
     const Tensor inputs = gather(x, groups, tile.begin, tile.end);
     const std::int64_t first = tile.begin * width + tile.column_begin;
-    tile_linear(context.pool, tile, inputs.f32(), expert.gate_proj.matrix(), gate.f32() + first, width);
+    tile_linear(context.pool, tile, inputs.f32(), expert.gate_proj.matrix(), product.f32() + first, width);
     tile_linear(context.pool, tile, inputs.f32(), expert.up_proj.matrix(), up.f32() + first, width);
     const bool whole_rows = tile.columns() == width;
     for (std::int64_t r = 0; r < (whole_rows ? 1 : tile.rows()); ++r) {
-      const std::int64_t place = first + r * width;
-      kernels::swiglu_forward(context.pool, gate.f32() + place, up.f32() + place,
-                              whole_rows ? tile.rows() * width : tile.columns(), product.f32() + place);
+      float* place = product.f32() + first + r * width;
+      kernels::swiglu_forward(context.pool, place, up.f32() + first + r * width,
+                              whole_rows ? tile.rows() * width : tile.columns(), place);
     }
   });
-  if (saved != nullptr) {
-    saved->gate = gate;
-    saved->up = up;
-  }
   return product;
 }
 
-/// The experts' outputs before the routing gates, [tokens * top_k, hidden] in grouped order.
-Tensor Moe::experts_down(const Context& context, const Tensor& product, const ExpertGroups& groups) const {
-  const std::int64_t hidden = weights_.router.dim(1);
+Tensor Moe::run_experts(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
+  const std::int64_t hidden = x.dim(1);
+  const Tensor product = experts_up(context, x, groups);
   Tensor out = Tensor::empty({groups.rows(), hidden});
   const std::vector<ExpertTile> tiles = cut_for_outputs(groups, hidden);
   context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
@@ -149,7 +216,8 @@ Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& se
     for (std::size_t e = 0; e < routing.load.size(); ++e) (*load)[e] += routing.load[e];
   }
   const ExpertGroups groups = group_by_expert(routing);
-  const Tensor out = experts_down(context, experts_up(context, x, groups, saved), groups);
+  const bool trains = saved != nullptr || context.precision != Precision::f32;
+  const Tensor out = trains ? train_experts(context, x, groups, saved) : run_experts(context, x, groups);
   Tensor y = has_shared_experts() ? shared_.forward(context, x, saved != nullptr ? &saved->shared : nullptr)
                                   : Tensor::zeros(x.shape());
   add_rows_back(context, groups, out, routing.gates.data(), y);
@@ -161,44 +229,45 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
                            double balance_alpha, const Saved& saved, Deltas& deltas) const {
   const ExpertGroups& groups = saved.groups;
   const Routing& routing = saved.router.routing;
-  const std::int64_t hidden = dy.dim(1);
   const std::int64_t width = config_.moe_intermediate_size;
-  deltas.dy = dy;
+  Tensor dgates = Tensor::empty({routing.tokens, routing.top_k});
+  deltas.dy = gradient_operand(context, dy, kDispatchFormat);
+  deltas.product = Tensor::empty(saved.gate.shape());
+  ExpertProducts products(context, groups);
+  // `product` holds the gradient at silu(gate) · up first, but for the routing gate's factor.
+  products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
+    products.product(products.dispatched(deltas.dy, begin, end),
+                     products.side(weight_operand(context, weights_.experts[e].down_proj).flipped()),
+                     deltas.product, begin, false);
+  });
   deltas.gate = Tensor::empty(saved.gate.shape());
   deltas.up = Tensor::empty(saved.gate.shape());
-  deltas.product = Tensor::empty(saved.gate.shape());
-  Tensor dgates = Tensor::empty({routing.tokens, routing.top_k});
-  float* dgate_values = dgates.f32();
-  Tensor dinputs = Tensor::empty({groups.rows(), hidden});
-
-  const std::vector<ExpertTile> tiles = cut_for_rows(groups, width);
-  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
-    const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
-    const std::int64_t first = tile.begin * width;
-    float* dgate = deltas.gate.f32() + first;
-    float* dup = deltas.up.f32() + first;
-    float* product = deltas.product.f32() + first;
-    const float* saved_gate = saved.gate.f32() + first;
-    const float* saved_up = saved.up.f32() + first;
-
-    const Tensor dout = gather(dy, groups, tile.begin, tile.end);
-    // `product` holds the gradient at silu(gate) · up first, but for the routing gate's factor.
-    kernels::gemm_serial(tile.rows(), width, hidden, 1.0F, {dout.f32(), hidden},
-                         {expert.down_proj.weight.f32(), width}, 0.0F, product, width);
-    for (std::int64_t r = 0; r < tile.rows(); ++r) {
-      const std::int64_t slot = groups.slot(tile.begin + r);
-      const std::int64_t row = r * width;
-      dgate_values[slot] = kernels::gated_swiglu_backward(product + row, saved_gate + row, saved_up + row,
-                                                          routing.gates[static_cast<std::size_t>(slot)],
-                                                          width, dgate + row, dup + row, product + row);
-    }
-    float* dinput = dinputs.f32() + tile.begin * hidden;
-    kernels::gemm_serial(tile.rows(), hidden, width, 1.0F, {dgate, width},
-                         {expert.gate_proj.weight.f32(), hidden}, 0.0F, dinput, hidden);
-    kernels::gemm_serial(tile.rows(), hidden, width, 1.0F, {dup, width},
-                         {expert.up_proj.weight.f32(), hidden}, 1.0F, dinput, hidden);
-  });
+  {
+    const Tensor gate = saved.gate.f32(context);
+    const Tensor up = saved.up.f32(context);
+    context.pool.parallel_ranges(
+        static_cast<std::size_t>(groups.rows()), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
+          for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
+            const std::int64_t slot = groups.slot(row);
+            const std::int64_t at = row * width;
+            float* product = deltas.product.f32() + at;
+            dgates.f32()[slot] = kernels::gated_swiglu_backward(
+                product, gate.f32() + at, up.f32() + at, routing.gates[static_cast<std::size_t>(slot)], width,
+                deltas.gate.f32() + at, deltas.up.f32() + at, product);
+          }
+        });
+  }
+  Tensor dinputs = Tensor::empty({groups.rows(), dy.dim(1)});
+  const auto add_dinputs = [&](const Tensor& delta, LinearWeight MlpWeights::*map, bool accumulate) {
+    const Kept rows = gradient_operand(context, delta);
+    products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
+      products.product(products.side(rows.operand(begin, end)),
+                       products.side(weight_operand(context, weights_.experts[e].*map).flipped()), dinputs,
+                       begin, accumulate);
+    });
+  };
+  add_dinputs(deltas.gate, &MlpWeights::gate_proj, false);
+  add_dinputs(deltas.up, &MlpWeights::up_proj, true);
 
   Tensor dx = router_.backward_input(context, dgates, sequences, balance_alpha, saved.router, deltas.router);
   if (has_shared_experts()) {
@@ -212,28 +281,21 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
 void Moe::backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                           MoeWeights& grads) const {
   const ExpertGroups& groups = saved.groups;
-  const std::int64_t hidden = x.dim(1);
-  const std::int64_t width = config_.moe_intermediate_size;
-  const std::vector<ExpertTile> tiles = cut_for_sums(groups, width);
-  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
-    const ExpertTile& tile = tiles[index];
-    MlpWeights& grad = grads.experts[static_cast<std::size_t>(tile.expert)];
-    const std::int64_t first = tile.begin * width + tile.column_begin;
-    const std::int64_t columns = tile.columns();
-    {
-      const Tensor inputs = gather(x, groups, tile.begin, tile.end);
-      const auto add_product = [&](const Tensor& delta, LinearWeight& weight) {
-        kernels::gemm_serial(columns, hidden, tile.rows(), 1.0F, {delta.f32() + first, width, Transpose::yes},
-                             {inputs.f32(), hidden}, 1.0F, weight.weight.f32() + tile.column_begin * hidden,
-                             hidden);
-      };
-      add_product(deltas.gate, grad.gate_proj);
-      add_product(deltas.up, grad.up_proj);
-    }
-    const Tensor dout = gather(deltas.dy, groups, tile.begin, tile.end);
-    kernels::gemm_serial(hidden, columns, tile.rows(), 1.0F, {dout.f32(), hidden, Transpose::yes},
-                         {deltas.product.f32() + first, width}, 1.0F,
-                         grad.down_proj.weight.f32() + tile.column_begin, width);
+  const Kept input = linear_input(context, x, kDispatchFormat);
+  const SummedRows inputs(context, input.stored(), groups.token_of_row, groups.offsets, kDispatchedInput);
+  const SummedRows dgate(context, rows_of(deltas.gate), {}, groups.offsets, kGradientScaling);
+  const SummedRows dup(context, rows_of(deltas.up), {}, groups.offsets, kGradientScaling);
+  const SummedRows dout(context, deltas.dy.stored(), groups.token_of_row, groups.offsets,
+                        kDispatchedGradient);
+  const SummedRows inner(context, rows_of(deltas.product), {}, groups.offsets, kActivationScaling);
+  ExpertProducts products(context, groups);
+  products.run([&](std::size_t e, std::int64_t, std::int64_t) {
+    MlpWeights& grad = grads.experts[e];
+    const std::size_t right = products.side(inputs.operand(e));
+    products.product(products.side(dgate.operand(e)), right, grad.gate_proj.weight, 0, true);
+    products.product(products.side(dup.operand(e)), right, grad.up_proj.weight, 0, true);
+    products.product(products.side(dout.operand(e)), products.side(inner.operand(e)), grad.down_proj.weight,
+                     0, true);
   });
   if (has_shared_experts()) shared_.backward_weight(context, x, deltas.shared, grads.shared_experts);
   router_.backward_weight(context, x, deltas.router, grads);

@@ -6,6 +6,7 @@
 #include "model/config.h"
 #include "model/context.h"
 #include "model/expert_groups.h"
+#include "model/kept.h"
 #include "model/mlp.h"
 #include "model/router.h"
 #include "model/sequences.h"
@@ -29,13 +30,13 @@ class Moe {
     Router::Saved router;
     Mlp::Saved shared;
     ExpertGroups groups;
-    Tensor gate;  // [tokens * top_k, moe_intermediate], grouped order
-    Tensor up;    // [tokens * top_k, moe_intermediate]
+    Kept gate;  // [tokens * top_k, moe_intermediate], grouped order
+    Kept up;    // [tokens * top_k, moe_intermediate]
   };
   struct Deltas {
     Router::Deltas router;
     Mlp::Deltas shared;
-    Tensor dy;       // [tokens, hidden], shared with the caller
+    Kept dy;         // [tokens, hidden]; in FP8 as it goes to the experts, else shared with the caller
     Tensor gate;     // [tokens * top_k, moe_intermediate], grouped order
     Tensor up;       // [tokens * top_k, moe_intermediate]
     Tensor product;  // [tokens * top_k, moe_intermediate], silu(gate) * up times the routing gate
@@ -60,8 +61,12 @@ class Moe {
  private:
   [[nodiscard]] bool has_shared_experts() const { return config_.n_shared_experts > 0; }
   void check_experts(std::int64_t hidden) const;
-  Tensor experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups, Saved* saved) const;
-  Tensor experts_down(const Context& context, const Tensor& product, const ExpertGroups& groups) const;
+  /// Experts' outputs before the routing gates, [tokens * top_k, hidden] in grouped order: for training, and
+  /// for inference, where weights are of any type and rows may be few.
+  Tensor train_experts(const Context& context, const Tensor& x, const ExpertGroups& groups,
+                       Saved* saved) const;
+  Tensor run_experts(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
+  Tensor experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
 
   const ModelConfig& config_;
   const MoeWeights& weights_;

@@ -59,12 +59,15 @@ Tensor MtpModule::joined(const Context& context, const Tensor& embedding, const 
 
 Tensor MtpModule::forward(const Context& context, const Tensor& embedding, const Tensor& state,
                           const Sequences& sequences, Saved* saved, std::vector<std::int64_t>* load) const {
-  const Tensor projected = linear_forward(context, weights_.eh_proj, joined(context, embedding, state));
+  Saved kept;
+  const Tensor input = joined(context, keep_rounded(context, embedding, kept.embedding),
+                              keep_rounded(context, state, kept.state));
+  const Tensor projected = linear_forward(context.without_fp8(), weights_.eh_proj, input);
   const Tensor output =
       block_.forward(context, projected, sequences, saved != nullptr ? &saved->block : nullptr, load);
   if (saved != nullptr) {
-    saved->embedding = embedding;
-    saved->state = state;
+    saved->embedding = kept.embedding;
+    saved->state = kept.state;
     saved->output = output;
   }
   return norm_forward(context, config_.rms_norm_eps, weights_.shared_head_norm, output);
@@ -79,23 +82,27 @@ MtpModule::InputGradients MtpModule::backward_input(const Context& context, cons
   norm_backward_input(context, config_.rms_norm_eps, weights_.shared_head_norm, saved.output, dy, doutput);
   deltas.projected =
       block_.backward_input(context, doutput, sequences, balance_alpha, saved.block, deltas.block);
-  deltas.joined = joined(context, saved.embedding, saved.state);
-  const Tensor djoined = linear_backward_input(context, weights_.eh_proj, deltas.projected);
+  const Tensor embedding = saved.embedding.f32(context);
+  const Tensor state = saved.state.f32(context);
+  deltas.joined = joined(context, embedding, state);
+  const Tensor djoined = linear_backward_input(context.without_fp8(), weights_.eh_proj, deltas.projected);
   deltas.embedding_norm = take_columns(djoined, 0, hidden);
   deltas.state_norm = take_columns(djoined, hidden, hidden);
   InputGradients gradients{Tensor::zeros(dy.shape()), Tensor::zeros(dy.shape())};
-  norm_backward_input(context, config_.rms_norm_eps, weights_.enorm, saved.embedding, deltas.embedding_norm,
+  norm_backward_input(context, config_.rms_norm_eps, weights_.enorm, embedding, deltas.embedding_norm,
                       gradients.embedding);
-  norm_backward_input(context, config_.rms_norm_eps, weights_.hnorm, saved.state, deltas.state_norm,
+  norm_backward_input(context, config_.rms_norm_eps, weights_.hnorm, state, deltas.state_norm,
                       gradients.state);
   return gradients;
 }
 
 void MtpModule::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                                 MtpWeights& grads) const {
-  norm_backward_weight(context, config_.rms_norm_eps, saved.embedding, deltas.embedding_norm, grads.enorm);
-  norm_backward_weight(context, config_.rms_norm_eps, saved.state, deltas.state_norm, grads.hnorm);
-  linear_backward_weight(context, deltas.projected, deltas.joined, grads.eh_proj);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.embedding.f32(context), deltas.embedding_norm,
+                       grads.enorm);
+  norm_backward_weight(context, config_.rms_norm_eps, saved.state.f32(context), deltas.state_norm,
+                       grads.hnorm);
+  linear_backward_weight(context.without_fp8(), deltas.projected, deltas.joined, grads.eh_proj);
   block_.backward_weight(context, saved.block, deltas.block, grads.block);
   norm_backward_weight(context, config_.rms_norm_eps, saved.output, deltas.output_norm,
                        grads.shared_head_norm);

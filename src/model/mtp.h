@@ -7,6 +7,7 @@
 #include "model/block.h"
 #include "model/config.h"
 #include "model/context.h"
+#include "model/kept.h"
 #include "model/rope.h"
 #include "model/sequences.h"
 #include "model/weights.h"
@@ -23,8 +24,8 @@ namespace fathom {
 class MtpModule {
  public:
   struct Saved {
-    Tensor embedding;  // [tokens, hidden], before enorm
-    Tensor state;      // [tokens, hidden], before hnorm
+    Kept embedding;  // [tokens, hidden], before enorm
+    Kept state;      // [tokens, hidden], before hnorm
     Block::Saved block;
     Tensor output;  // [tokens, hidden], before shared_head.norm
   };

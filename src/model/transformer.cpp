@@ -96,7 +96,8 @@ Losses Transformer::forward(const Context& context, const Batch& batch, const Lo
   std::vector<Tensor> states;  // of each depth, in evaluation: the heads are then evaluated together
   Tensor state = norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
   if (saved != nullptr) {
-    losses.main = head_loss(context, weights_.lm_head, state, batch.targets, 1.0, gradients, &losses.targets);
+    losses.main = head_loss(context.without_fp8(), weights_.lm_head, state, batch.targets, 1.0, gradients,
+                            &losses.targets);
     saved->dnormed = gradients.dnormed;
   } else {
     states.push_back(state);
@@ -115,14 +116,15 @@ Losses Transformer::forward(const Context& context, const Batch& batch, const Lo
       continue;
     }
     std::int64_t counted = 0;
-    losses.mtp.push_back(head_loss(context, weights_.lm_head, state,
+    losses.mtp.push_back(head_loss(context.without_fp8(), weights_.lm_head, state,
                                    ids_ahead(batch.targets, sequences, depth),
                                    factors.mtp / static_cast<double>(mtp_.size()), gradients, &counted));
     saved->mtp[k].tokens = std::move(tokens);
     saved->mtp[k].dnormed = gradients.dnormed;
   }
   if (saved == nullptr) {
-    HeadEvaluation heads = evaluate_heads(context, weights_.lm_head, states, sequences, batch.targets);
+    HeadEvaluation heads =
+        evaluate_heads(context.without_fp8(), weights_.lm_head, states, sequences, batch.targets);
     losses.main = heads.losses.front();
     losses.mtp.assign(heads.losses.begin() + 1, heads.losses.end());
     losses.targets = heads.targets;

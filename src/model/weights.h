@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "kernels/linear.h"
 #include "model/config.h"
+#include "tensor/block_scaled.h"
 #include "tensor/tensor.h"
 
 namespace fathom {
@@ -19,6 +20,7 @@ struct LinearWeight {
   Tensor weight;            // [out, in]
   Tensor weight_scale_inv;  // [ceil(out / 128), ceil(in / 128)], f32, only for f8_e4m3
   Tensor bias;              // [out], f32, only with attention_bias
+  BlockScaled fp8;          // the codes of an f32 `weight` that trains in FP8 (model/fp8_weights.h)
 
   [[nodiscard]] kernels::WeightMatrix matrix() const;
 };

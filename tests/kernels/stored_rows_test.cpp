@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -68,11 +69,13 @@ struct Columns {
   std::vector<F8E4M3> codes;
   std::vector<float> scale;
 
-  Columns(ThreadPool& pool, const StoredRows& from, const std::int32_t* gather, std::int64_t rows,
-          TileScaling scaling)
-      : codes(static_cast<std::size_t>(rows * from.columns)),
-        scale(static_cast<std::size_t>(scale_blocks(rows) * from.columns)) {
-    kernels::quantize_columns(pool, from, gather, rows, scaling, codes.data(), scale.data());
+  Columns(ThreadPool& pool, const StoredRows& from, const std::int32_t* gather,
+          const std::vector<std::int64_t>& offsets, TileScaling scaling)
+      : codes(static_cast<std::size_t>(offsets.back() * from.columns)) {
+    std::int64_t tiles = 0;
+    for (std::size_t i = 0; i + 1 < offsets.size(); ++i) tiles += scale_blocks(offsets[i + 1] - offsets[i]);
+    scale.resize(static_cast<std::size_t>(tiles * from.columns));
+    kernels::quantize_columns(pool, from, gather, offsets, scaling, codes.data(), scale.data());
   }
   [[nodiscard]] std::vector<std::uint8_t> bits() const {
     std::vector<std::uint8_t> list;
@@ -95,7 +98,7 @@ TEST(StoredRowsTest, TilesEqualPyTorchOnEveryInstructionSet) {
         EXPECT_EQ(checksum_of<float>(rows.values(pool)), golden.next<std::uint64_t>());
         const Stored plain(pool, x, kStoredRows, kStoredColumns, RowFormat::f32, scaling);
         for (const Stored* source : {&plain, &rows}) {
-          const Columns columns(pool, source->view, nullptr, kStoredRows, scaling);
+          const Columns columns(pool, source->view, nullptr, {0, kStoredRows}, scaling);
           EXPECT_EQ(columns.scale, golden.next_array<float>(columns.scale.size()));
           EXPECT_EQ(checksum_of<F8E4M3>(columns.codes), golden.next<std::uint64_t>());
         }
@@ -164,14 +167,15 @@ TEST(StoredRowsTest, ANaNOrInfinityMakesItsTileNaNAndNoOther) {
         for (std::size_t i = 0; i < back.size(); ++i)
           ASSERT_EQ(std::isnan(back[i]), i / kStoredColumns == 5 && i % kStoredColumns < 128)
               << bad << ", " << i;
-        const Columns columns(pool, stored.view, nullptr, kStoredRows, kGradientScaling);
+        const Columns columns(pool, stored.view, nullptr, {0, kStoredRows}, kGradientScaling);
         for (std::size_t i = 0; i < columns.scale.size(); ++i)
           ASSERT_EQ(std::isnan(columns.scale[i]), i < 128) << i;
       }
       std::vector<F8E4M3> codes(kStoredSize);
       std::vector<float> scale(4);
-      kernels::quantize_blocks(pool, x.data(), kStoredRows, kStoredColumns, ScaleFormat::f32, codes.data(),
-                               scale.data());
+      const kernels::BlockQuantization weight{x.data(), kStoredRows, kStoredColumns, codes.data(),
+                                              scale.data()};
+      kernels::quantize_blocks(pool, {&weight, 1}, ScaleFormat::f32);
       EXPECT_TRUE(std::isnan(scale[0]));
       EXPECT_FALSE(std::isnan(scale[1]) || std::isnan(scale[2]) || std::isnan(scale[3]));
     });
@@ -191,11 +195,29 @@ TEST(StoredRowsTest, GatheredColumnsAreThoseOfTheGatheredRows) {
   for (const RowFormat format : {RowFormat::f32, RowFormat::bf16, RowFormat::e4m3, RowFormat::e5m6}) {
     const Stored all(pool, x, kStoredRows, kStoredColumns, format, kActivationScaling);
     const Stored some(pool, gathered, 200, kStoredColumns, format, kActivationScaling);
-    const Columns from_all(pool, all.view, gather.data(), 200, kActivationScaling);
-    const Columns from_some(pool, some.view, nullptr, 200, kActivationScaling);
+    const Columns from_all(pool, all.view, gather.data(), {0, 200}, kActivationScaling);
+    const Columns from_some(pool, some.view, nullptr, {0, 200}, kActivationScaling);
     EXPECT_EQ(from_all.bits(), from_some.bits());
     EXPECT_EQ(from_all.scale, from_some.scale);
   }
+}
+
+TEST(StoredRowsTest, TilesOfColumnsBeginWithEachGroup) {
+  ThreadPool pool(2);
+  const std::vector<float> x = golden_matrix();
+  const Stored all(pool, x, kStoredRows, kStoredColumns, RowFormat::f32, {});
+  const Columns grouped(pool, all.view, nullptr, {0, 3, 3, 131}, kActivationScaling);
+  std::vector<std::uint8_t> bits;
+  std::vector<float> scale;
+  for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{0, 3}, {3, 131}}) {
+    const StoredRows part{x.data() + begin * kStoredColumns, RowFormat::f32, nullptr, end - begin,
+                          kStoredColumns};
+    const Columns alone(pool, part, nullptr, {0, end - begin}, kActivationScaling);
+    for (const std::uint8_t code : alone.bits()) bits.push_back(code);
+    scale.insert(scale.end(), alone.scale.begin(), alone.scale.end());
+  }
+  EXPECT_EQ(grouped.bits(), bits);
+  EXPECT_EQ(grouped.scale, scale);
 }
 
 TEST(StoredRowsTest, BlocksOfWeightsAreThoseOfCheckpoints) {
@@ -204,13 +226,21 @@ TEST(StoredRowsTest, BlocksOfWeightsAreThoseOfCheckpoints) {
   std::vector<float> expected_scale(4);
   for (const ScaleFormat format : {ScaleFormat::f32, ScaleFormat::power_of_two}) {
     quantize_blocks(x.data(), kStoredRows, kStoredColumns, format, expected.data(), expected_scale.data());
+    std::vector<F8E4M3> expected_row(kStoredColumns);
+    std::vector<float> expected_row_scale(2);
+    quantize_blocks(x.data(), 1, kStoredColumns, format, expected_row.data(), expected_row_scale.data());
     test::for_each_target([&] {
       test::expect_same_for_any_thread_count([&](ThreadPool& pool) {
         std::vector<F8E4M3> codes(kStoredSize);
         std::vector<float> scale(4);
-        kernels::quantize_blocks(pool, x.data(), kStoredRows, kStoredColumns, format, codes.data(),
-                                 scale.data());
+        std::vector<F8E4M3> row(kStoredColumns);  // a second weight: the first row alone
+        std::vector<float> row_scale(2);
+        const std::array<kernels::BlockQuantization, 2> weights = {
+            {{x.data(), kStoredRows, kStoredColumns, codes.data(), scale.data()},
+             {x.data(), 1, kStoredColumns, row.data(), row_scale.data()}}};
+        kernels::quantize_blocks(pool, weights, format);
         EXPECT_EQ(scale, expected_scale);
+        for (std::size_t i = 0; i < row.size(); ++i) EXPECT_EQ(row[i].bits, expected_row[i].bits) << i;
         std::vector<std::uint8_t> bits;
         for (std::size_t i = 0; i < codes.size(); ++i) {
           EXPECT_EQ(codes[i].bits, expected[i].bits) << i;
