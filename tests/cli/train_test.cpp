@@ -142,8 +142,8 @@ std::string outcome_of(const std::string& run) {
 
 TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
   ASSERT_EQ(prepare().status, 0);
-  constexpr std::int64_t kInterval = 2;
-  constexpr int kKills = 8;
+  constexpr std::int64_t kInterval = 4;
+  constexpr int kKills = 5;
   const auto arguments = [&](const std::string& run, std::size_t threads) {
     return std::vector<std::string>{"train",
                                     config_,
@@ -157,7 +157,7 @@ TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
                                     "--threads",
                                     std::to_string(threads),
                                     "--set",
-                                    "training.eval_interval=10",
+                                    "training.eval_interval=8",
                                     "--set",
                                     fmt::format("training.checkpoint_interval={}", kInterval)};
   };
