@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
+#include "cli/run_forecast.h"
 #include "infer/text_model.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
@@ -34,6 +35,8 @@ struct Options {
   std::optional<std::int64_t> stop_at;
   std::vector<std::string> overrides;
   std::size_t threads = 0;
+  bool dry_run = false;
+  bool json = false;
 };
 
 /// The data folder: the one given, or the one that the newest checkpoint was trained on.
@@ -67,6 +70,10 @@ Json read_config(const Options& options) {
 }
 
 void train(const Options& options) {
+  if (options.output.empty() && !options.dry_run)
+    throw UsageError("train: give the folder to make with --output");
+  if (options.output.empty() && options.resume)
+    throw UsageError("train: give the folder of the run to resume with --output");
   TrainOptions train_options;
   const Json json = read_config(options);
   const std::string where = options.config.empty() ? options.output + "/config.json" : options.config;
@@ -77,10 +84,16 @@ void train(const Options& options) {
   if (!options.init.empty()) train_options.init = find_model_folder(options.init);
   train_options.resume = options.resume;
   train_options.stop_at = options.stop_at;
-  const InterruptFlag interrupted;
-  train_options.stop = &interrupted.raised();
 
   ThreadPool pool(options.threads);
+  if (options.dry_run) {
+    const RunForecast forecast = forecast_run(train_options, /*measure=*/true, pool);
+    fmt::print("{}", options.json ? forecast_json(forecast).dump(2) + "\n" : forecast_text(forecast));
+    return;
+  }
+  log_info("{}", brief_text(forecast_run(train_options, /*measure=*/false, pool)));
+  const InterruptFlag interrupted;
+  train_options.stop = &interrupted.raised();
   const TrainResult result = fathom::train(train_options, pool);
 
   if (result.evaluation)
@@ -101,8 +114,7 @@ void add_train(CLI::App& app) {
   command->add_option("config", options->config,
                       "Model config (as Hugging Face's config.json) with a \"training\" section");
   command->add_option("--data", options->data, "Folder made by `fathom prepare`");
-  command->add_option("--output,-o", options->output, "Folder of the run: checkpoints, metrics, report")
-      ->required();
+  command->add_option("--output,-o", options->output, "Folder of the run: checkpoints, metrics, report");
   command->add_option("--init", options->init,
                       "Model folder, or of a training run, whose weights to begin with");
   command->add_flag("--resume", options->resume,
@@ -121,6 +133,10 @@ void add_train(CLI::App& app) {
                    "given several times")
       ->allow_extra_args(false);
   add_threads_option(*command, options->threads);
+  CLI::Option* dry_run = command->add_flag(
+      "--dry-run", options->dry_run,
+      "Print parameters, memory, arithmetic, time, disk and schedule of the run, and make nothing");
+  command->add_flag("--json", options->json, "With --dry-run: print them as JSON")->needs(dry_run);
   command->footer("Keys of the training section, with their defaults:\n" + describe_training_keys());
   command->callback([options] { train(*options); });
 }

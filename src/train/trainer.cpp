@@ -29,21 +29,6 @@
 namespace fathom {
 namespace {
 
-/// The model's config with what the data decides: which tokens begin and end a text.
-ModelConfig with_data(ModelConfig config, const TrainingConfig& training, const DataManifest& manifest) {
-  require(training.sequence_length <= config.max_position_embeddings,
-          "training.sequence_length is {}, the config's max_position_embeddings {}: no command would take "
-          "texts that long; lower the one or raise the other",
-          training.sequence_length, config.max_position_embeddings);
-  require(manifest.vocab_size <= config.vocab_size,
-          "the data has a vocabulary of {} tokens, the config's vocab_size is {}: raise it to at least {}",
-          manifest.vocab_size, config.vocab_size, manifest.vocab_size);
-  if (config.bos_token_id < 0) config.bos_token_id = manifest.bos_token_id;
-  if (config.eos_token_ids.empty() && manifest.eos_token_id >= 0)
-    config.eos_token_ids = {manifest.eos_token_id};
-  return config;
-}
-
 TransformerWeights initial_weights(const TrainOptions& options, const ModelConfig& config) {
   if (!options.init) return random_weights(config, static_cast<std::uint64_t>(options.training.seed));
   return load_training_weights(*options.init, config);
@@ -58,7 +43,7 @@ class Run {
         plan_(training_, "config"),
         context_{pool},
         manifest_(load_data_manifest(options.data)),
-        config_(with_data(options.model, training_, manifest_)),
+        config_(config_for_run(options, manifest_)),
         folder_(options.output),
         resumed_(find_checkpoint()),
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
@@ -199,16 +184,6 @@ class Run {
   }
 
   void announce() const {
-    const ParameterCounts counts = count_parameters(config_);
-    const auto parameters =
-        static_cast<std::uint64_t>(counts.total + config_.num_nextn_predict_layers * counts.mtp_module);
-    log_info(
-        "{} parameters ({} with weights, gradients and moments), {} training tokens, {} in the run, {} "
-        "threads",
-        format_count(parameters), format_bytes(parameters * 4 * sizeof(float)),
-        format_count(static_cast<std::uint64_t>(manifest_.train.tokens)),
-        format_count(static_cast<std::uint64_t>(plan_.batches().sequences() * training_.sequence_length)),
-        context_.pool.threads());
     if (train_data_.size() > 1) announce_sources();
     if (resumed_) log_info("continuing {} after step {}", folder_.path().string(), state_.step);
   }
@@ -285,6 +260,22 @@ class Run {
 };
 
 }  // namespace
+
+ModelConfig config_for_run(const TrainOptions& options, const DataManifest& manifest) {
+  const TrainingConfig& training = options.training;
+  ModelConfig config = options.model;
+  require(training.sequence_length <= config.max_position_embeddings,
+          "training.sequence_length is {}, the config's max_position_embeddings {}: no command would take "
+          "texts that long; lower the one or raise the other",
+          training.sequence_length, config.max_position_embeddings);
+  require(manifest.vocab_size <= config.vocab_size,
+          "the data has a vocabulary of {} tokens, the config's vocab_size is {}: raise it to at least {}",
+          manifest.vocab_size, config.vocab_size, manifest.vocab_size);
+  if (config.bos_token_id < 0) config.bos_token_id = manifest.bos_token_id;
+  if (config.eos_token_ids.empty() && manifest.eos_token_id >= 0)
+    config.eos_token_ids = {manifest.eos_token_id};
+  return config;
+}
 
 TrainResult train(const TrainOptions& options, ThreadPool& pool) {
   return Run(options, pool).run();

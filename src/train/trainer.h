@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "model/config.h"
+#include "train/data_manifest.h"
 #include "train/metrics.h"
 #include "train/training_config.h"
 
@@ -22,6 +23,10 @@ struct TrainOptions {
   std::optional<std::int64_t> stop_at;        // end there with a checkpoint, though the schedule goes on
   const std::atomic<bool>* stop = nullptr;    // when raised, end after the step under way with a checkpoint
 };
+
+/// The config that a run trains: the model's, with the tokens that begin and end a text in the data. Throws
+/// `Error` where model, data and training do not fit together.
+ModelConfig config_for_run(const TrainOptions& options, const DataManifest& manifest);
 
 struct TrainResult {
   std::int64_t step = 0;  // steps done

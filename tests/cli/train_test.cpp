@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "model/config.h"
+#include "model/weights.h"
 #include "support/program.h"
 #include "support/shared_data.h"
 #include "support/tiny_model.h"
@@ -153,7 +154,7 @@ TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
                                     run,
                                     "--resume",
                                     "--steps",
-                                    "30",
+                                    "20",
                                     "--threads",
                                     std::to_string(threads),
                                     "--set",
@@ -222,6 +223,60 @@ TEST_F(TrainCommandTest, BadInputExitsWithOne) {
                        "/dev/null/run");
   EXPECT_CLEAN_FAILURE(run_fathom({"prepare", text_ + "x", "--output", run_, "--tokenizer", data_}), 1,
                        "no such file");
+}
+
+TEST_F(TrainCommandTest, ADryRunTellsWhatARunTakesAndMakesNothing) {
+  ASSERT_EQ(prepare().status, 0);
+  const std::vector<std::string> dry = {"train", config_, "--data", data_, "--dry-run"};
+  const ProgramResult text = run_fathom(dry);
+  ASSERT_EQ(text.status, 0) << text.err;
+  EXPECT_THAT(text.out, testing::AllOf(HasSubstr("activated per token"), HasSubstr("checkpoint_snapshot"),
+                                       HasSubstr("epochs"), HasSubstr("tokens a second"), HasSubstr("free"),
+                                       HasSubstr("learning rate")));
+  const ProgramResult result = train({"--dry-run", "--json", "--set", "training.keep_checkpoints=3", "--set",
+                                      "training.checkpoint_interval=1"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_FALSE(std::filesystem::exists(run_));
+  const Json json = Json::parse(result.out);
+  const ParameterCounts counts =
+      count_parameters(model_config_from_json(Json::parse(std::ifstream(config_)), config_));
+  EXPECT_EQ(json.at("parameters").at("main"), counts.total);
+  EXPECT_EQ(json.at("data").at("run_tokens"), 4 * 2 * 16);
+  EXPECT_GT(json.at("time").at("seconds"), 0);
+  EXPECT_EQ(json.at("disk").at("checkpoints"), 4);
+  EXPECT_EQ(json.at("schedule").size(), 4U) << "four steps";
+  const ProgramResult real = train();
+  EXPECT_THAT(real.err, HasSubstr("of memory"));
+  const auto size = [](const std::string& file) {
+    return static_cast<double>(std::filesystem::file_size(file));
+  };
+  EXPECT_NEAR(size(run_ + "/latest/model.safetensors") + size(run_ + "/latest/optimizer.safetensors"),
+              json.at("disk").at("checkpoint_bytes").get<double>(), 60e3)
+      << "the files' headers are not counted";
+  EXPECT_CLEAN_FAILURE(train({"--json"}), 2, "--dry-run");
+}
+
+// The tolerance: activations are counted from what the layers keep, the allocator rounds sizes up by 12 % on
+// average, and the program itself, its threads and the tokenizer take some 20 MiB that are not counted.
+TEST_F(TrainCommandTest, PredictedMemoryIsThatOfTheProcessWithinAFifth) {
+  ASSERT_EQ(prepare().status, 0);
+  ModelConfig model = test::tiny_v3();
+  model.vocab_size = 4096;
+  model.hidden_size = 320;
+  model.intermediate_size = 900;
+  model.moe_intermediate_size = 288;
+  model.num_hidden_layers = 3;
+  OrderedJson json = model_config_to_json(model);
+  json["training"] = {{"sequence_length", 128}, {"batch_size", 8},          {"steps", 3},
+                      {"eval_interval", 0},     {"checkpoint_interval", 1}, {"keep_checkpoints", 1}};
+  std::ofstream(config_) << json.dump();
+  const ProgramResult dry = train({"--dry-run", "--json"});
+  ASSERT_EQ(dry.status, 0) << dry.err;
+  const ProgramResult real = train();
+  ASSERT_EQ(real.status, 0) << real.err;
+  const double predicted = Json::parse(dry.out).at("memory").at("peak").get<double>();
+  const double measured = static_cast<double>(real.peak_kib) * 1024 - (20 << 20);
+  EXPECT_NEAR(predicted / measured, 1.0, 0.2) << predicted / 1e6 << " against " << measured / 1e6 << " MB";
 }
 
 TEST_F(TrainCommandTest, HelpNamesEveryKeyOfTheTrainingSection) {
