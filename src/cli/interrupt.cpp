@@ -11,8 +11,10 @@ constexpr std::array kSignals = {SIGINT, SIGTERM};
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler may write nothing else
 
-void raise_flag(int) {
-  interrupted = true;
+void raise_flag(int signal) {
+  if (!interrupted.exchange(true)) return;
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);  // arrives when this handler returns
 }
 
 }  // namespace
@@ -21,7 +23,6 @@ InterruptFlag::InterruptFlag() {
   interrupted = false;
   struct sigaction action {};
   action.sa_handler = raise_flag;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
 }
 

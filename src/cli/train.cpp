@@ -91,7 +91,9 @@ void train(const Options& options) {
     fmt::print("{}", options.json ? forecast_json(forecast).dump(2) + "\n" : forecast_text(forecast));
     return;
   }
-  log_info("{}", brief_text(forecast_run(train_options, /*measure=*/false, pool)));
+  train_options.on_start = [&] {
+    log_info("{}", brief_text(forecast_run(train_options, /*measure=*/false, pool)));
+  };
   const InterruptFlag interrupted;
   train_options.stop = &interrupted.raised();
   const TrainResult result = fathom::train(train_options, pool);

@@ -184,6 +184,7 @@ class Run {
   }
 
   void announce() const {
+    if (options_.on_start) options_.on_start();
     if (train_data_.size() > 1) announce_sources();
     if (resumed_) log_info("continuing {} after step {}", folder_.path().string(), state_.step);
   }

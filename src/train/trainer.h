@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include "base/thread_pool.h"
@@ -21,6 +22,7 @@ struct TrainOptions {
   std::optional<std::filesystem::path> init;  // a model folder to begin with; else random weights
   bool resume = false;                        // continue from the newest checkpoint, if there is one
   std::optional<std::int64_t> stop_at;        // end there with a checkpoint, though the schedule goes on
+  std::function<void()> on_start;             // called when all is found to fit, before the first step
   const std::atomic<bool>* stop = nullptr;    // when raised, end after the step under way with a checkpoint
 };
 

@@ -120,13 +120,23 @@ TEST_F(TrainCommandTest, ASignalEndsWithACheckpoint) {
     std::filesystem::remove_all(run_);
     const ProgramResult result = test::run_fathom_and_interrupt(
         {"train", config_, "--data", data_, "--output", run_, "--steps", "1000000"}, test::Stream::err,
-        signal);
+        {signal});
     EXPECT_EQ(result.status, 0) << result.err;
     EXPECT_THAT(result.err, HasSubstr("continue with `fathom train --resume"));
     if (result.err.find("stopped after step 0") == std::string::npos) {
       EXPECT_TRUE(std::filesystem::exists(run_ + "/latest/model.safetensors"));
     }
   }
+}
+
+TEST_F(TrainCommandTest, ASecondSignalEndsAtOnce) {
+  ASSERT_EQ(prepare().status, 0);
+  // Steps of minutes: the first signal alone would end the run after one.
+  const ProgramResult result =
+      test::run_fathom_and_interrupt({"train", config_, "--data", data_, "--output", run_, "--set",
+                                      "training.batch_size=100000", "--set", "training.micro_batch_size=2"},
+                                     test::Stream::err, {SIGTERM, SIGINT}, std::chrono::milliseconds(20));
+  EXPECT_EQ(result.status, 128 + SIGINT) << result.err;
 }
 
 /// All that the result of training decides: the last checkpoint's bytes, and the losses of each step.
@@ -168,7 +178,7 @@ TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
   for (int i = 1; i <= kKills; ++i) {
     const std::chrono::milliseconds delay(random.below(static_cast<std::uint64_t>(20 * i)));
     const ProgramResult killed = test::run_fathom_and_interrupt(arguments(run_, 1 + random.below(3)),
-                                                                test::Stream::err, SIGKILL, delay);
+                                                                test::Stream::err, {SIGKILL}, delay);
     EXPECT_TRUE(killed.status == 128 + SIGKILL || killed.status == 0) << killed.err;
     // One save is under way at most, so what is lost are the steps since the one before, at most.
     std::int64_t reached = 0;

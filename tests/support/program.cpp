@@ -60,13 +60,16 @@ class Program {
     if (child_ == 0) redirect_and_run(in.c_str(), out_.c_str(), err_.c_str(), argv.data());
   }
 
-  void signal_once_it_writes(Stream stream, int signal, std::chrono::milliseconds delay) const {
+  void signal_once_it_writes(Stream stream, const std::vector<int>& signals,
+                             std::chrono::milliseconds delay) const {
     const std::string& file = stream == Stream::out ? out_ : err_;
     std::error_code ignored;
     while (!(std::filesystem::file_size(file, ignored) > 0) || ignored)
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    std::this_thread::sleep_for(delay);
-    kill(child_, signal);
+    for (const int signal : signals) {
+      std::this_thread::sleep_for(delay);
+      kill(child_, signal);
+    }
   }
 
   ProgramResult wait() const {
@@ -95,10 +98,10 @@ ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::s
   return Program(arguments, input, output).wait();
 }
 
-ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments, Stream stream, int signal,
-                                       std::chrono::milliseconds delay) {
+ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments, Stream stream,
+                                       const std::vector<int>& signals, std::chrono::milliseconds delay) {
   const Program program(arguments, {}, {});
-  program.signal_once_it_writes(stream, signal, delay);
+  program.signal_once_it_writes(stream, signals, delay);
   return program.wait();
 }
 

@@ -24,10 +24,11 @@ ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::s
 /// Where a program's first words are waited for.
 enum class Stream : bool { out, err };
 
-/// Runs the binary, waits for the first of its output and then for `delay`, sends a signal, and waits for its
+/// Runs the binary, waits for the first of its output, sends signals, `delay` before each, and waits for its
 /// end.
 ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments, Stream stream = Stream::out,
-                                       int signal = SIGINT, std::chrono::milliseconds delay = {});
+                                       const std::vector<int>& signals = {SIGINT},
+                                       std::chrono::milliseconds delay = {});
 
 /// A failure as every command must report it: this exit status, nothing but one line on stderr.
 /// @return why it is not; empty when it is
