@@ -28,6 +28,18 @@ void Axpy(float alpha, const float* x, std::size_t count, float* y) {
   for (; i < count; ++i) y[i] += alpha * x[i];
 }
 
+void MoveTowards(const float* target, float rate, std::size_t count, float* values) {
+  const DF d;
+  const std::size_t lanes = hn::Lanes(d);
+  const VF factor = hn::Set(d, rate);
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const VF value = hn::LoadU(d, values + i);
+    hn::StoreU(hn::Add(value, hn::Mul(factor, hn::Sub(hn::LoadU(d, target + i), value))), d, values + i);
+  }
+  for (; i < count; ++i) values[i] += rate * (target[i] - values[i]);
+}
+
 }  // namespace fathom::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -37,6 +49,7 @@ namespace {
 
 HWY_EXPORT(Add);
 HWY_EXPORT(Axpy);
+HWY_EXPORT(MoveTowards);
 
 constexpr std::size_t kValuesPerItem = 32768;
 
@@ -54,6 +67,10 @@ void axpy(ThreadPool& pool, float alpha, const float* x, std::int64_t count, flo
                        [&](std::size_t begin, std::size_t end) {
                          HWY_DYNAMIC_DISPATCH(Axpy)(alpha, x + begin, end - begin, y + begin);
                        });
+}
+
+void move_towards(const float* target, float rate, std::int64_t count, float* values) {
+  HWY_DYNAMIC_DISPATCH(MoveTowards)(target, rate, static_cast<std::size_t>(count), values);
 }
 
 }  // namespace fathom::kernels

@@ -24,15 +24,17 @@ std::int64_t aligned_size(const ParameterSpec& spec, DType dtype) {
 }
 
 /// Weights in one zeroed block, which `arena` receives.
-TransformerWeights weights_in_arena(const ModelConfig& config, DType dtype, Tensor& arena) {
+TransformerWeights weights_in_arena(const ModelConfig& config, DType dtype, Tensor& arena,
+                                    const std::function<bool(ParameterKind)>& keep) {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : parameter_specs(config))
-    require(!__builtin_add_overflow(total, aligned_size(spec, dtype), &total),
+    require((keep && !keep(spec.kind)) || !__builtin_add_overflow(total, aligned_size(spec, dtype), &total),
             "the model has more parameters than 2^63");
   arena = Tensor::zeros({total}, dtype);
   TransformerWeights weights;
   std::int64_t at = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (keep && !keep(spec.kind)) return;
     value = arena.rows(at, at + element_count(spec.shape)).reshape(spec.shape);
     at += aligned_size(spec, dtype);
   });
@@ -88,9 +90,10 @@ void tie_head(const ModelConfig& config, TransformerWeights& weights) {
   if (config.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
 }
 
-TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena, DType dtype) {
+TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena, DType dtype,
+                                const std::function<bool(ParameterKind)>& keep) {
   Tensor block;
-  TransformerWeights weights = weights_in_arena(config, dtype, block);
+  TransformerWeights weights = weights_in_arena(config, dtype, block, keep);
   if (arena != nullptr) *arena = block;
   return weights;
 }

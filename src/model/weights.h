@@ -117,6 +117,8 @@ TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed,
 /// begins at a multiple of 64 bytes; the gaps hold zeros.
 /// @param arena  where to put the whole block as one flat tensor, if wanted
 /// @param dtype  f32 or bf16
-TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullptr, DType dtype = DType::f32);
+/// @param keep   kinds of parameters to have; others stay undefined and take no memory. Default: all
+TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullptr, DType dtype = DType::f32,
+                                const std::function<bool(ParameterKind)>& keep = {});
 
 }  // namespace fathom

@@ -30,17 +30,23 @@ constexpr std::int64_t kVersion = 1;
 constexpr std::string_view kFirst = "first_moment.";
 constexpr std::string_view kSecond = "second_moment.";
 constexpr std::string_view kMaster = "master.";
+constexpr std::string_view kAverage = "average.";
 
 std::filesystem::path optimizer_file(const std::filesystem::path& checkpoint) {
   return checkpoint / "optimizer.safetensors";
+}
+
+std::filesystem::path average_folder(const std::filesystem::path& checkpoint) {
+  return checkpoint / "average";
 }
 
 /// `visit_parameters` wants weights that it may size; here they are sized already and only looked at.
 void visit_constant(const ModelConfig& config, const TransformerWeights& weights,
                     const std::function<void(const ParameterSpec&, const Tensor&)>& visit) {
   TransformerWeights shared = weights;  // shares the tensors' storage
-  visit_parameters(config, shared,
-                   [&](const ParameterSpec& spec, Tensor& value, Tensor*) { visit(spec, value); });
+  visit_parameters(config, shared, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (value.defined()) visit(spec, value);
+  });
 }
 
 void write_optimizer(const std::filesystem::path& file, const ModelConfig& config,
@@ -61,15 +67,19 @@ void write_optimizer(const std::filesystem::path& file, const ModelConfig& confi
 /// The weights of a run and of its optimizer, in one order.
 void visit_trained(const ModelConfig& config, TrainedTensors& trained,
                    const std::function<void(Tensor& value)>& visit) {
-  const auto each = [&](const ParameterSpec&, Tensor& value, Tensor*) { visit(value); };
+  const auto each = [&](const ParameterSpec&, Tensor& value, Tensor*) {
+    if (value.defined()) visit(value);
+  };
   visit_parameters(config, trained.weights, each);
   for (NamedWeights& group : trained.optimizer) visit_parameters(config, group.weights, each);
+  if (trained.average) visit_parameters(config, *trained.average, each);
 }
 
 /// Moments of a run whose precision has changed since are converted.
 void read_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
                 TransformerWeights& weights) {
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (!value.defined()) return;
     const std::string name = fmt::format("{}{}", prefix, spec.name);
     const Tensor stored = file.get(name);
     require(is_plain_float(stored.dtype()) && stored.shape() == spec.shape,
@@ -98,6 +108,7 @@ void write_state(const std::filesystem::path& file, const TrainingState& state,
                   {"seed", state.seed},
                   {"position", state.sequences}};
   if (state.order_checksum) json["data"]["order_checksum"] = fmt::format("{:016x}", *state.order_checksum);
+  json["optimizer"] = state.optimizer;
   json["learning_rate"] = TrainingPlan(training, "config").at(state.step).learning_rate;
   write_file_atomically(file, json.dump(2) + "\n");
 }
@@ -113,10 +124,14 @@ std::uint64_t hexadecimal(const Json& object, const std::string& key, const std:
 
 }  // namespace
 
-TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer) {
-  return {
-      weights,
-      {{std::string(kFirst), optimizer.first_moments()}, {std::string(kSecond), optimizer.second_moments()}}};
+TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer,
+                               const std::optional<WeightAverage>& average) {
+  TrainedTensors trained{.weights = weights,
+                         .optimizer = {{std::string(kFirst), optimizer.first_moments()},
+                                       {std::string(kSecond), optimizer.second_moments()}},
+                         .average = {}};
+  if (average) trained.average = average->weights();
+  return trained;
 }
 
 std::vector<Tensor> list_tensors(const ModelConfig& config, TrainedTensors trained) {
@@ -137,9 +152,19 @@ std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& c
   try {
     save_model(folder, config, trained.weights, {.dtype = training.checkpoint_dtype});
     std::vector<NamedWeights> groups = trained.optimizer;
-    if (training.checkpoint_dtype != DType::f32) groups.push_back({std::string(kMaster), trained.weights});
+    if (training.checkpoint_dtype != DType::f32) {
+      groups.push_back({std::string(kMaster), trained.weights});
+      if (trained.average) groups.push_back({std::string(kAverage), *trained.average});
+    }
     write_optimizer(optimizer_file(folder), config, groups);
     install_tokenizer(state.data, folder);
+    if (trained.average) {
+      const std::filesystem::path average = average_folder(folder);
+      create_folders(average);
+      save_model(average, config, *trained.average, {.dtype = training.checkpoint_dtype});
+      install_tokenizer(state.data, average);
+      sync_folder(average);
+    }
     write_state(folder / "state.json", state, training);
   } catch (...) {
     run.abandon_checkpoint(state.step);
@@ -159,6 +184,7 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint) {
             "{}: not a training state of version {}", where, kVersion);
     state.step = json.at("step").get<std::int64_t>();
     state.tokens = json.at("tokens").get<std::int64_t>();
+    state.optimizer = json.value("optimizer", state.optimizer);
     const Json& data = json.at("data");
     state.data = data.at("folder").get<std::string>();
     state.train_tokens = data.at("train_tokens").get<std::int64_t>();
@@ -181,6 +207,18 @@ TransformerWeights load_training_weights(const std::filesystem::path& checkpoint
   const SafetensorsFile file(optimizer_file(checkpoint));
   if (file.contains(fmt::format("{}{}", kMaster, "model.norm.weight")))
     read_group(file, kMaster, config, model.weights);
+  return std::move(model.weights);
+}
+
+std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,
+                                               const ModelConfig& config) {
+  const std::filesystem::path folder = average_folder(checkpoint);
+  if (!std::filesystem::exists(folder)) return std::nullopt;
+  LoadedModel model = load_model_f32(folder);
+  require_same_model(config, model.config, (folder / "config.json").string());
+  const SafetensorsFile file(optimizer_file(checkpoint));
+  if (file.contains(fmt::format("{}{}", kAverage, "model.norm.weight")))
+    read_group(file, kAverage, config, model.weights);
   return std::move(model.weights);
 }
 

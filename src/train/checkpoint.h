@@ -11,6 +11,7 @@
 #include "train/optimizer.h"
 #include "train/run_folder.h"
 #include "train/training_config.h"
+#include "train/weight_average.h"
 
 namespace fathom {
 
@@ -26,7 +27,8 @@ struct TrainingState {
   std::int64_t train_tokens = 0;     // in the data
   /// `DataManifest::order_checksum`; checkpoints from before there were sources have none.
   std::optional<std::uint64_t> order_checksum = {};
-  std::filesystem::path data;  // the data folder, for messages and for resuming without --data
+  std::string optimizer = "adamw";  // `training.optimizer`
+  std::filesystem::path data;       // the data folder, for messages and for resuming without --data
 };
 
 /// Tensors of a model's sizes, and what their names in a file begin with.
@@ -35,16 +37,19 @@ struct NamedWeights {
   TransformerWeights weights;
 };
 
-/// What training changes: weights, and what the optimizer keeps beside them.
+/// What training changes: weights, and what the optimizer keeps beside them. What an optimizer does not keep
+/// of a parameter is undefined there.
 struct TrainedTensors {
   TransformerWeights weights;
   std::vector<NamedWeights> optimizer;
+  std::optional<TransformerWeights> average;  // train/weight_average.h
 };
 
 /// Those of a run; shares their storage.
-TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer);
+TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer,
+                               const std::optional<WeightAverage>& average = std::nullopt);
 
-/// All tensors in a fixed order; they share storage.
+/// All tensors that are defined, in a fixed order; they share storage.
 std::vector<Tensor> list_tensors(const ModelConfig& config, TrainedTensors trained);
 /// Puts others in their places.
 /// @param tensors  in the order of `list_tensors`
@@ -56,7 +61,10 @@ void replace_tensors(const ModelConfig& config, TrainedTensors& trained, const s
 ///     tokenizer.json, ...                 from the data folder
 ///     optimizer.safetensors               first_moment.NAME, second_moment.NAME in their type, and in f32
 ///                                         master.NAME where the weights are stored narrower
+///     average/                            where weights are averaged: these, as another such model folder
 ///     state.json                          `TrainingState`
+///
+/// Where weights are stored narrower, optimizer.safetensors has average.NAME as well.
 ///
 /// It appears whole or not at all, and what was written goes away when it cannot be finished; then older ones
 /// than the newest `keep_checkpoints` go.
@@ -72,7 +80,11 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint);
 /// Throws `Error` naming file and tensor when one is missing, damaged, or of another model than `config`.
 TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config);
 
-/// Reads a checkpoint's moments.
+/// Reads a checkpoint's averaged weights, to the bit; none when it has none.
+std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,
+                                               const ModelConfig& config);
+
+/// Reads a checkpoint's moments, which must be of the optimizer's kind (`TrainingState::optimizer`).
 void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& config, Optimizer& optimizer);
 
 /// Throws `Error` naming the key when two models are not of the same sizes and kind.

@@ -46,6 +46,7 @@ OrderedJson to_json(const EvalMetrics& metrics) {
   json["step"] = metrics.step;
   json["held_out_loss"] = metrics.loss;
   json["held_out_mtp_loss"] = or_null(metrics.mtp_loss);
+  json["held_out_averaged_loss"] = or_null(metrics.averaged_loss);
   json["bits_per_byte"] = metrics.bits_per_byte;
   json["held_out_tokens"] = metrics.tokens;
   json["draft_acceptance"] = metrics.draft_acceptance;
@@ -85,6 +86,7 @@ EvalMetrics eval_from_json(const Json& json) {
   return {.step = json.at("step").get<std::int64_t>(),
           .loss = json.at("held_out_loss").get<double>(),
           .mtp_loss = number_or_none(json.at("held_out_mtp_loss")),
+          .averaged_loss = number_or_none(json.value("held_out_averaged_loss", Json())),
           .bits_per_byte = json.at("bits_per_byte").get<double>(),
           .tokens = json.at("held_out_tokens").get<std::int64_t>(),
           .draft_acceptance = json.at("draft_acceptance").get<std::vector<double>>(),

@@ -32,8 +32,9 @@ struct EvalMetrics {
   std::int64_t step = 0;
   double loss = 0;  // main head, nats per token
   std::optional<double> mtp_loss = {};
-  double bits_per_byte = 0;  // of the text, BOS and EOS counted as no bytes
-  std::int64_t tokens = 0;   // targets evaluated
+  std::optional<double> averaged_loss = {};  // main head, of the averaged weights
+  double bits_per_byte = 0;                  // of the text, BOS and EOS counted as no bytes
+  std::int64_t tokens = 0;                   // targets evaluated
   /// Per MTP module: the part of its drafts that the main model takes, when both choose the most probable
   /// token, and in expectation when both sample (model/head_evaluation.h).
   std::vector<double> draft_acceptance = {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/adamw.h"
@@ -12,6 +13,10 @@ namespace {
 
 /// Chunks that a thread takes at a time, so that many small ones cost no more than a few large ones.
 constexpr std::size_t kChunksPerItem = 4;
+
+bool is_muons(OptimizerKind optimizer, ParameterKind kind) {
+  return optimizer == OptimizerKind::muon && (kind == ParameterKind::linear || kind == ParameterKind::expert);
+}
 
 bool is_decayed(ParameterKind kind) {
   return kind != ParameterKind::norm && kind != ParameterKind::bias;
@@ -42,24 +47,35 @@ void update(const kernels::AdamWStep& step, DType moments, std::size_t count, fl
 
 }  // namespace
 
-Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments)
+std::string_view optimizer_name(OptimizerKind kind) {
+  return kind == OptimizerKind::muon ? "muon" : "adamw";
+}
+
+Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments,
+                     OptimizerKind kind)
     : moments_(moments),
       gradients_(zero_weights(config)),
       first_moments_(zero_weights(config, nullptr, moments)),
-      second_moments_(zero_weights(config, nullptr, moments)) {
+      second_moments_(zero_weights(config, nullptr, moments,
+                                   [&](ParameterKind parameter) { return !is_muons(kind, parameter); })) {
   std::vector<Tensor> gradient = places(config, gradients_);
   std::vector<Tensor> first = places(config, first_moments_);
   std::vector<Tensor> second = places(config, second_moments_);
+  std::vector<Muon::Matrix> matrices;
   std::size_t i = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     const std::size_t at = i++;
     if (spec.kind == ParameterKind::router_bias) return;
+    const bool of_muon = is_muons(kind, spec.kind);
+    if (of_muon)
+      matrices.push_back({value.f32(), gradient[at].f32(), first[at].data(), value.dim(0), value.dim(1)});
     for (std::int64_t begin = 0; begin < value.size(); begin += kChunk)
       chunks_.push_back({value.f32() + begin, gradient[at].f32() + begin, element(first[at], begin),
-                         element(second[at], begin),
+                         of_muon ? nullptr : element(second[at], begin),
                          static_cast<std::size_t>(std::min(kChunk, value.size() - begin)),
-                         is_decayed(spec.kind)});
+                         is_decayed(spec.kind), of_muon});
   });
+  muon_ = Muon(std::move(matrices), moments);
 }
 
 double Optimizer::gradient_norm(const Context& context) const {
@@ -73,7 +89,8 @@ double Optimizer::gradient_norm(const Context& context) const {
   return std::sqrt(sum);
 }
 
-void Optimizer::step(const Context& context, const AdamWSettings& settings, std::int64_t step, double norm) {
+void Optimizer::step(const Context& context, const OptimizerSettings& settings, std::int64_t step,
+                     double norm) {
   const bool clips = settings.gradient_clip > 0 && norm > settings.gradient_clip;
   const auto t = static_cast<double>(step + 1);
   const kernels::AdamWStep decayed = {
@@ -90,10 +107,15 @@ void Optimizer::step(const Context& context, const AdamWSettings& settings, std:
   context.pool.parallel_ranges(chunks_.size(), kChunksPerItem, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const Chunk& chunk = chunks_[i];
+      if (chunk.is_muons) continue;
       update(chunk.decays ? decayed : plain, moments_, chunk.count, chunk.weight, chunk.gradient, chunk.first,
              chunk.second);
     }
   });
+  muon_.step(context, {.learning_rate = decayed.learning_rate,
+                       .weight_decay = decayed.weight_decay,
+                       .momentum = static_cast<float>(settings.muon_momentum),
+                       .gradient_scale = decayed.gradient_scale});
 }
 
 }  // namespace fathom

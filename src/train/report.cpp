@@ -112,6 +112,7 @@ void Report::add(const StepMetrics& metrics) {
 void Report::add(const EvalMetrics& metrics) {
   const auto x = static_cast<double>(metrics.step);
   held_out_loss_.add(x, metrics.loss);
+  if (metrics.averaged_loss) held_out_averaged_loss_.add(x, *metrics.averaged_loss);
   bits_per_byte_.add(x, metrics.bits_per_byte);
   if (metrics.max_vio) held_out_max_vio_.add(x, *metrics.max_vio);
   add_all(draft_acceptance_, x, metrics.draft_acceptance);
@@ -140,6 +141,7 @@ void Report::write(const std::filesystem::path& file) const {
   data["evaluated"] = evaluations_ > 0;
   data["curves"] = {{"loss", to_json(loss_)},
                     {"held_out_loss", to_json(held_out_loss_)},
+                    {"held_out_averaged_loss", to_json(held_out_averaged_loss_)},
                     {"bits_per_byte", to_json(bits_per_byte_)},
                     {"mtp_loss", to_json(mtp_loss_)},
                     {"learning_rate", to_json(learning_rate_)},

@@ -254,7 +254,9 @@ tile("Tokens / s", count(recent(curves.tokens_per_second) ?? 0));
 chart("Loss", [
   {name: "each step", color: "var(--blue)", points: curves.loss, faint: true, quiet: true},
   {name: "training", color: "var(--blue)", points: smooth(curves.loss)},
-  {name: "held-out", color: "var(--orange)", points: curves.held_out_loss, dots: true}], {wide: true});
+  {name: "held-out", color: "var(--orange)", points: curves.held_out_loss, dots: true},
+  {name: "held-out, averaged weights", color: "var(--green)", points: curves.held_out_averaged_loss, dots: true}],
+  {wide: true});
 chart("Bits per byte, held-out", [{name: "bits per byte", color: "var(--orange)", points: curves.bits_per_byte, dots: true}]);
 chart("MTP loss", [
   {name: "each step", color: "var(--violet)", points: curves.mtp_loss, faint: true, quiet: true},

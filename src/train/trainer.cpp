@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,12 @@
 #include "train/report.h"
 #include "train/run_facts.h"
 #include "train/run_folder.h"
+#include "train/spike_detector.h"
 #include "train/tensorboard.h"
 #include "train/token_dataset.h"
 #include "train/training_plan.h"
 #include "train/training_step.h"
+#include "train/weight_average.h"
 
 namespace fathom {
 namespace {
@@ -48,12 +51,15 @@ class Run {
         resumed_(find_checkpoint()),
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
                           : initial_weights(options, config_)),
-        optimizer_(config_, weights_),
+        optimizer_(config_, weights_, DType::f32, training_.optimizer),
+        average_(initial_average()),
         saver_(folder_, config_, training_),
         train_data_(open_sources(options.data, manifest_, "train", pool)),
         held_out_data_(options.data, manifest_, "held_out", pool),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
         step_(config_, training_, plan_, weights_, loader_, optimizer_),
+        averaged_model_(initial_averaged_model()),
+        spikes_(training_.spike_threshold, training_.spike_steps),
         evaluation_(held_out_data_, Tokenizer::load(options.data), training_.sequence_length,
                     training_.micro_batch(), training_.eval_tokens),
         report_(run_name(folder_.path()), run_facts(config_, training_, manifest_), step_.moe_layers(),
@@ -66,7 +72,11 @@ class Run {
   TrainResult run() {
     MetricsLog log(folder_.metrics_file(), state_.step);
     read_metrics(
-        folder_.metrics_file(), [&](const StepMetrics& metrics) { report_.add(metrics); },
+        folder_.metrics_file(),
+        [&](const StepMetrics& metrics) {
+          report_.add(metrics);
+          spikes_.add(metrics.step, metrics.loss, metrics.gradient_norm);
+        },
         [&](const EvalMetrics& metrics) {
           report_.add(metrics);
           last_eval_ = metrics;
@@ -85,7 +95,9 @@ class Run {
         log.append(*last_eval_);
         curves.append(*last_eval_);
       }
-      if (is_due(training_.checkpoint_interval) && state_.step < end) save_in_background();
+      is_saving_due_ = is_saving_due_ || is_due(training_.checkpoint_interval);
+      // What may be a spike's beginning must not take the place of a good checkpoint.
+      if (is_saving_due_ && state_.step < end && !spikes_.rising_since()) save_in_background();
     }
     finish_saving();
     return finish();
@@ -113,6 +125,7 @@ class Run {
     fresh.tokenizer_hash = manifest_.tokenizer_hash;
     fresh.train_tokens = manifest_.train.tokens;
     fresh.order_checksum = manifest_.order_checksum();
+    fresh.optimizer = optimizer_name(training_.optimizer);
     fresh.data = std::filesystem::absolute(options_.data);
     if (!resumed_) return fresh;
 
@@ -120,6 +133,9 @@ class Run {
     const TrainingState saved = load_training_state(checkpoint);
     const std::string where = (checkpoint / "state.json").string();
     require(saved.step == *resumed_, "{}: it is of step {}, not of its folder's", where, saved.step);
+    require(saved.optimizer == fresh.optimizer,
+            "{}: the run's training.optimizer is {}, whose state is no start for {}: it cannot change", where,
+            saved.optimizer, fresh.optimizer);
     require(saved.tokenizer_hash == fresh.tokenizer_hash && saved.train_tokens == fresh.train_tokens,
             "{}: the run was trained on other data ({}) than {}: resume with the same data", where,
             saved.data.string(), options_.data.string());
@@ -146,8 +162,11 @@ class Run {
     const TrainingStep::Gradients gradients = step_.gradients(context_, state_);
     require_finite("loss", gradients.loss);
     require_finite("gradient", gradients.norm);
+    spikes_.add(state_.step + 1, gradients.losses.main, gradients.norm);
+    require_no_spike();
     saver_.before_change(context_.pool);
     StepMetrics metrics = step_.update(context_, gradients, state_);
+    if (average_) average_->update(context_);
     metrics.checkpoint_stall_seconds = saver_.take_stall_seconds();
     metrics.tokens_per_second = static_cast<double>(gradients.losses.targets) / (monotonic_seconds() - begin);
     return metrics;
@@ -164,22 +183,58 @@ class Run {
          newest ? "--resume" : "start again");
   }
 
+  void require_no_spike() {
+    const std::optional<SpikeDetector::Spike> spike = spikes_.spike();
+    if (!spike) return;
+    saver_.wait();
+    // The step before the first high one may have been the bad one; what was saved before it is good.
+    std::optional<std::int64_t> good;
+    for (const std::int64_t step : folder_.checkpoints())
+      if (step < spike->first - 1) good = step;
+    const bool is_newest = good == folder_.newest_checkpoint();
+    fail(
+        "step {}: {}, for {} steps now; {}: {}lower training.learning_rate, then {}, or go on regardless "
+        "with {}",
+        state_.step + 1, spike->what, state_.step + 2 - spike->first,
+        good ? fmt::format("the last good checkpoint is {}", folder_.checkpoint(*good).string())
+             : std::string("there is no checkpoint from before"),
+        good && !is_newest ? "remove those after it and " : "", good ? "--resume" : "start again",
+        "--set training.spike_threshold=0");
+  }
+
+  std::optional<WeightAverage> initial_average() {
+    if (training_.ema_decay == 0) return std::nullopt;
+    std::optional<TransformerWeights> saved;
+    if (resumed_) saved = load_average(folder_.checkpoint(*resumed_), config_);
+    return WeightAverage(config_, weights_, saved ? std::move(*saved) : copy_weights(config_, weights_),
+                         training_.ema_decay);
+  }
+
+  std::unique_ptr<const Transformer> initial_averaged_model() const {
+    if (!average_) return nullptr;
+    return std::make_unique<const Transformer>(step_.config(), average_->weights(),
+                                               training_.sequence_length);
+  }
+
   void evaluate() {
     last_eval_ = evaluation_.run(context_, step_.model(), state_.step);
+    if (averaged_model_)
+      last_eval_->averaged_loss = evaluation_.run(context_, *averaged_model_, state_.step).loss;
     report_.add(*last_eval_);
     report_.write(folder_.report_file());
   }
 
   void save_in_background() {
-    saver_.begin(trained_tensors(weights_, optimizer_), state_);
+    saver_.begin(trained_tensors(weights_, optimizer_, average_), state_);
     saved_step_ = state_.step;
+    is_saving_due_ = false;
   }
 
   /// The checkpoint of the last step is on disk after this.
   void finish_saving() {
     saver_.wait();
     if (saved_step_ == state_.step) return;
-    saver_.save(trained_tensors(weights_, optimizer_), state_);
+    saver_.save(trained_tensors(weights_, optimizer_, average_), state_);
     saved_step_ = state_.step;
   }
 
@@ -194,7 +249,7 @@ class Run {
       log_info("source {}: {:.2f} % of the sequences, {} tokens, {:.2f} epochs in {} steps",
                printable(train_data_[i].name), 100 * loader_.share(i),
                format_count(static_cast<std::uint64_t>(train_data_[i].tokens.tokens())),
-               loader_.epochs(i, training_.steps * training_.batch_size), training_.steps);
+               loader_.epochs(i, plan_.batches().sequences()), training_.steps);
   }
 
   void show(StepMetrics metrics) {
@@ -245,15 +300,19 @@ class Run {
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
   TransformerWeights weights_;
   Optimizer optimizer_;
+  std::optional<WeightAverage> average_;
   CheckpointSaver saver_;  // after what it reads
   std::vector<SourceTokens> train_data_;
   TokenDataset held_out_data_;
   BatchLoader loader_;
   TrainingStep step_;
+  std::unique_ptr<const Transformer> averaged_model_;
+  SpikeDetector spikes_;
   Evaluation evaluation_;
   Report report_;
   TrainingState state_;
   std::int64_t saved_step_ = 0;  // of the newest checkpoint
+  bool is_saving_due_ = false;   // and put off while there may be a spike
   ProgressLine progress_;
   std::optional<StepMetrics> last_step_;
   double speed_ = 0;  // tokens per second

@@ -20,9 +20,10 @@ namespace fathom {
 namespace {
 
 using Config = TrainingConfig;
-using Member = std::variant<std::int64_t Config::*, std::optional<std::int64_t> Config::*, double Config::*,
-                            std::optional<double> Config::*, Schedule Config::*,
-                            std::optional<RunPosition> Config::*, DType Config::*, Balance Config::*>;
+using Member =
+    std::variant<std::int64_t Config::*, std::optional<std::int64_t> Config::*, double Config::*,
+                 std::optional<double> Config::*, Schedule Config::*, std::optional<RunPosition> Config::*,
+                 DType Config::*, Balance Config::*, OptimizerKind Config::*>;
 
 struct Key {
   std::string_view name;
@@ -56,6 +57,11 @@ const auto& keys() {
        "steps of linear rise from zero; default steps / 50, at most 2000"},
       {"decay_steps", &Config::decay_steps, 0, kAnyCount,
        "last steps, over which a cosine falls to the floor; default 3/10 of steps"},
+      {"optimizer", &Config::optimizer, 0, 0,
+       "adamw, or muon: momentum, orthogonalised, for the matrices of linear maps and experts, and AdamW for "
+       "the "
+       "rest, by the same learning rate"},
+      {"muon_momentum", &Config::muon_momentum, 0, 0.999999, "Muon: decay of the gradient's mean"},
       {"beta1", &Config::beta1, 0, 0.999999, "AdamW: decay of the gradient's mean"},
       {"beta2", &Config::beta2, 0, 0.999999, "AdamW: decay of the squared gradient's mean"},
       {"epsilon", &Config::epsilon, 1e-30, 1, "AdamW: added to the root of the second moment"},
@@ -73,6 +79,12 @@ const auto& keys() {
        "alpha: weight of the balance loss beside the bias; default the model's aux_loss_alpha, else 0.0001"},
       {"aux_loss_factor", &Config::aux_loss_factor, 0, 1e3,
        "weight of the classical loss of balance = aux_loss, over all tokens of a forward pass"},
+      {"ema_decay", &Config::ema_decay, 0, 0.999999,
+       "decay a step of an exponential average of the weights, saved beside them; 0: none"},
+      {"spike_threshold", &Config::spike_threshold, 0, 1e6,
+       "stop when loss or gradient norm stays above the median of the last steps by this many times their "
+       "spread; 0: never"},
+      {"spike_steps", &Config::spike_steps, 1, 1e6, "steps in a row that make it a spike"},
       {"seed", &Config::seed, 0, kAnyCount, "of the initial weights and of the order of the data"},
       {"eval_interval", &Config::eval_interval, 0, kAnyCount,
        "steps between measurements of the held-out loss; 0: only at the end"},
@@ -94,6 +106,12 @@ using Words = std::span<const std::pair<std::string_view, Choice>>;
 
 Words<DType> words_of(DType /*kind*/) {
   static constexpr std::pair<std::string_view, DType> kWords[] = {{"f32", DType::f32}, {"bf16", DType::bf16}};
+  return kWords;
+}
+
+Words<OptimizerKind> words_of(OptimizerKind /*kind*/) {
+  static constexpr std::pair<std::string_view, OptimizerKind> kWords[] = {{"adamw", OptimizerKind::adamw},
+                                                                          {"muon", OptimizerKind::muon}};
   return kWords;
 }
 

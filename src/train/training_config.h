@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "model/config.h"
 #include "numerics/dtype.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 
 namespace fathom {
@@ -33,6 +34,8 @@ struct TrainingConfig {
   std::optional<double> final_learning_rate_factor;
   std::optional<std::int64_t> warmup_steps;
   std::optional<std::int64_t> decay_steps;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  double muon_momentum = 0.95;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
@@ -44,6 +47,10 @@ struct TrainingConfig {
   Schedule router_bias_update_rate = 0.001;
   std::optional<double> balance_loss_factor;
   double aux_loss_factor = 0.001;
+
+  double ema_decay = 0;  // 0: no average is kept
+  double spike_threshold = 10;
+  std::int64_t spike_steps = 10;
 
   std::int64_t seed = 1;
   std::int64_t eval_interval = 100;

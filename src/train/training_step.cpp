@@ -78,7 +78,8 @@ StepMetrics TrainingStep::update(const Context& context, const Gradients& gradie
                    .beta2 = training_.beta2,
                    .epsilon = training_.epsilon,
                    .weight_decay = training_.weight_decay,
-                   .gradient_clip = training_.gradient_clip},
+                   .gradient_clip = training_.gradient_clip,
+                   .muon_momentum = training_.muon_momentum},
                   state.step, gradients.norm);
   for (std::size_t i = 0; i < router_biases_.size(); ++i)
     if (router_biases_[i].defined() && training_.balance == Balance::bias)

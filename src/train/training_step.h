@@ -28,6 +28,7 @@ class TrainingStep {
   /// Names of the MoE layers, in the order of the metrics' loads.
   [[nodiscard]] const std::vector<std::string>& moe_layers() const { return moe_layers_; }
   [[nodiscard]] const Transformer& model() const { return model_; }
+  [[nodiscard]] const ModelConfig& config() const { return config_; }
 
   struct Gradients {
     Losses losses;    // means over the whole batch

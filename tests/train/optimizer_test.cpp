@@ -1,12 +1,19 @@
 #include "train/optimizer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/json.h"
 #include "base/rng.h"
 #include "kernels/adamw.h"
+#include "kernels/muon.h"
+#include "support/moe_layer.h"
+#include "support/shared_data.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -56,7 +63,7 @@ TEST_F(OptimizerTest, FollowsADoubleReference) {
   Optimizer optimizer(config_, weights_);
   std::vector<ReferenceAdamW> reference;
   for (const float w : flat(config_, weights_)) reference.push_back({w});
-  const AdamWSettings settings = {.learning_rate = 3e-3, .gradient_clip = 0};
+  const OptimizerSettings settings = {.learning_rate = 3e-3, .gradient_clip = 0};
   for (int t = 1; t <= 20; ++t) {
     fill_gradients(config_, optimizer.gradients(), static_cast<std::uint64_t>(t));
     std::size_t i = 0;
@@ -184,6 +191,115 @@ TEST(AdamWKernelTest, Bf16MomentsAreTheF32OnesRoundedAndTheWeightsTheSame) {
     EXPECT_EQ(other_v[i].bits, Bf16::from_float(v[i]).bits) << i;
   }
   EXPECT_EQ(other_m[kCount].to_float(), 0.25F) << "wrote beyond the end";
+}
+
+/// torch.optim.Muon, written out in float64 (goldens/make_muon_goldens.py).
+TEST(MuonTest, FollowsTheGoldens) {
+  const Json golden = read_json_file(test::golden("train/goldens/muon.json"));
+  ThreadPool pool(2);
+  for (const Json& json : golden.at("cases")) {
+    const std::int64_t rows = json.at("rows");
+    const std::int64_t cols = json.at("cols");
+    const std::uint32_t seed = json.at("seed");
+    const Shape shape{rows, cols};
+    Tensor direction = test::hashed_values(seed, shape, 0.5F);
+    kernels::orthogonalize(pool, rows, cols, direction.f32());
+    Tensor weight = test::hashed_values(seed, shape, 0.5F);
+    Tensor gradient = Tensor::zeros(shape);
+    Tensor momentum = Tensor::zeros(shape);
+    Muon muon({{weight.f32(), gradient.f32(), momentum.data(), rows, cols}}, DType::f32);
+    for (std::uint32_t step = 0; step < golden.at("steps"); ++step) {
+      // Twice the gradient at half the scale: clipping comes first.
+      const Tensor g = test::hashed_values(seed + 1 + step, shape, 2.0F);
+      std::ranges::copy(g.values(), gradient.f32());
+      muon.step(Context{pool}, {.learning_rate = golden.at("learning_rate"),
+                                .weight_decay = golden.at("weight_decay"),
+                                .momentum = golden.at("momentum"),
+                                .gradient_scale = 0.5F});
+      EXPECT_THAT(gradient.values(), testing::Each(0.0F));
+    }
+    // Each iteration may stretch f32's rounding of a small singular value by its slope of 3.4.
+    for (std::size_t i = 0; i < weight.values().size(); ++i) {
+      EXPECT_NEAR(direction.values()[i], json.at("orthogonalised")[i].get<double>(), 2e-5)
+          << rows << 'x' << cols;
+      EXPECT_NEAR(weight.values()[i], json.at("weights")[i].get<double>(), 2e-6) << rows << 'x' << cols;
+    }
+  }
+}
+
+TEST(MuonTest, ZerosStayZeros) {
+  ThreadPool pool(1);
+  std::vector<float> x(12, 0.0F);
+  kernels::orthogonalize(pool, 3, 4, x.data());
+  EXPECT_THAT(x, testing::Each(0.0F));
+}
+
+/// Matrices beyond the size from which threads share one, and some below.
+TEST(MuonTest, ThreadsAndCompanyDoNotChangeABit) {
+  const std::vector<Shape> shapes = {{600, 520}, {40, 70}, {70, 40}, {8, 8}};
+  std::vector<std::vector<float>> results;
+  for (const std::size_t threads : {1U, 3U}) {
+    ThreadPool pool(threads);
+    std::vector<Tensor> weights;
+    std::vector<Tensor> gradients;
+    std::vector<Tensor> momenta;
+    std::vector<Muon::Matrix> matrices;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      weights.push_back(test::hashed_values(static_cast<std::uint32_t>(i), shapes[i], 0.1F));
+      gradients.push_back(test::hashed_values(static_cast<std::uint32_t>(i + 9), shapes[i], 1.0F));
+      momenta.push_back(Tensor::zeros(shapes[i], DType::bf16));
+      matrices.push_back(
+          {weights[i].f32(), gradients[i].f32(), momenta[i].data(), shapes[i][0], shapes[i][1]});
+    }
+    Muon muon(matrices, DType::bf16);
+    muon.step(Context{pool}, {.learning_rate = 0.01F, .weight_decay = 0.1F, .momentum = 0.95F});
+    std::vector<float>& flat = results.emplace_back();
+    for (const Tensor& weight : weights)
+      flat.insert(flat.end(), weight.values().begin(), weight.values().end());
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
+TEST_F(OptimizerTest, MuonTakesTheMatricesAndLeavesTheRestToAdamW) {
+  TransformerWeights by_adamw = random_weights(config_, 1);
+  Optimizer adamw(config_, by_adamw);
+  Optimizer muon(config_, weights_, DType::f32, OptimizerKind::muon);
+  for (Optimizer* optimizer : {&adamw, &muon}) {
+    fill_gradients(config_, optimizer->gradients(), 1);
+    optimizer->step(context_, {.learning_rate = 1e-3}, 0, optimizer->gradient_norm(context_));
+    EXPECT_EQ(optimizer->gradient_norm(context_), 0.0);
+  }
+  std::vector<Tensor> expected;
+  visit_parameters(config_, by_adamw,
+                   [&](const ParameterSpec&, Tensor& value, Tensor*) { expected.push_back(value); });
+  std::size_t i = 0;
+  visit_parameters(config_, weights_, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    const bool is_matrix = spec.kind == ParameterKind::linear || spec.kind == ParameterKind::expert;
+    const bool same = std::ranges::equal(value.values(), expected[i++].values());
+    EXPECT_EQ(same, !is_matrix) << spec.name;
+  });
+  visit_parameters(config_, const_cast<TransformerWeights&>(muon.second_moments()),
+                   [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+                     const bool is_matrix =
+                         spec.kind == ParameterKind::linear || spec.kind == ParameterKind::expert;
+                     EXPECT_EQ(value.defined(), !is_matrix) << spec.name;
+                   });
+}
+
+/// Moonlight's scale: an update's root mean square is about 0.2 whatever the shape, as AdamW's is.
+TEST(MuonTest, UpdatesHaveTheSizeOfAdamWs) {
+  ThreadPool pool(2);
+  for (const Shape& shape : {Shape{64, 64}, Shape{32, 128}, Shape{128, 48}}) {
+    Tensor weight = Tensor::zeros(shape);
+    Tensor gradient = test::hashed_values(4, shape, 1.0F);
+    Tensor momentum = Tensor::zeros(shape);
+    Muon muon({{weight.f32(), gradient.f32(), momentum.data(), shape[0], shape[1]}}, DType::f32);
+    muon.step(Context{pool}, {.learning_rate = 1.0F});
+    double squares = 0;
+    for (const float w : weight.values()) squares += static_cast<double>(w) * w;
+    // Singular values come out between about 0.7 and 1.2.
+    EXPECT_NEAR(std::sqrt(squares / static_cast<double>(weight.size())), 0.2, 0.06) << shape_text(shape);
+  }
 }
 
 TEST(AdamWKernelTest, TheRestOfALoopIsTreatedAsTheOthers) {

@@ -278,6 +278,65 @@ TEST_F(TrainerTest, SchedulesAndRampResumeToTheSameBytes) {
   EXPECT_EQ(load_training_state(folder_.path() / "parts" / "latest").sequences, sequences);
 }
 
+TEST_F(TrainerTest, MuonTrainsAndResumesToTheSameBytes) {
+  options_.training.optimizer = OptimizerKind::muon;
+  options_.training.checkpoint_dtype = DType::bf16;
+  const TrainResult result = run("whole");
+  EXPECT_LT(result.evaluation->loss, 0.8 * std::log(272.0));
+  run("parts", 3);
+  options_.resume = true;
+  run("parts", 5, 1);
+  run("parts", {}, 3);
+  EXPECT_EQ(state("parts"), state("whole"));
+  options_.training.optimizer = OptimizerKind::adamw;
+  EXPECT_THAT(error_of([&] { run("parts"); }), HasSubstr("training.optimizer is muon"));
+}
+
+TEST_F(TrainerTest, TheAverageIsAModelOfItsOwnAndResumesToTheSameBytes) {
+  options_.training.ema_decay = 0.5;
+  const auto average = [&](const std::string& name) {
+    return bytes_of(folder_.path() / name / "latest" / "average" / "model.safetensors");
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    options_.training.checkpoint_dtype = dtype;
+    const std::string name(dtype_name(dtype));
+    const TrainResult result = run(name);
+    EXPECT_NE(result.evaluation->averaged_loss, std::nullopt);
+    run(name + "parts", 3);
+    options_.resume = true;
+    run(name + "parts");
+    options_.resume = false;
+    EXPECT_EQ(state(name + "parts"), state(name));
+    EXPECT_EQ(average(name + "parts"), average(name));
+  }
+  // The last steps' weights are all that an average of decay 0.5 sees: it is near them, and not them.
+  const LoadedModel last = load_model_f32(folder_.path() / "F32" / "latest");
+  const LoadedModel mean = load_model_f32(folder_.path() / "F32" / "latest" / "average");
+  float difference = 0;
+  for (std::size_t i = 0; i < last.weights.norm.values().size(); ++i)
+    difference =
+        std::max(difference, std::abs(last.weights.norm.values()[i] - mean.weights.norm.values()[i]));
+  EXPECT_GT(difference, 0);
+  EXPECT_LT(difference, 0.02);  // two steps of 1e-2
+}
+
+TEST_F(TrainerTest, ASpikeStopsAndNamesTheCheckpointBeforeIt) {
+  options_.training.steps = 80;
+  options_.training.checkpoint_interval = 10;
+  options_.training.eval_interval = 0;
+  options_.training.spike_steps = 4;
+  run("run", 30);
+  options_.resume = true;
+  options_.training.learning_rate = 3.0;
+  const std::string error = error_of([&] { run("run"); });
+  EXPECT_THAT(error, HasSubstr("for 4 steps now; the last good checkpoint is"));
+  EXPECT_THAT(error, HasSubstr("step-000030"));
+  EXPECT_THAT(error, HasSubstr("--set training.spike_threshold=0"));
+  options_.training.spike_threshold = 0;
+  options_.training.steps = 40;
+  EXPECT_TRUE(run("run").complete) << "goes on when told to";
+}
+
 TEST_F(TrainerTest, DeeperMtpTrainsAllItsModulesTogether) {
   for (const std::int64_t depth : {2, 3}) {
     options_.model.num_nextn_predict_layers = depth;

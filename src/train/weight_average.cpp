@@ -1,0 +1,61 @@
+#include "train/weight_average.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/vector_ops.h"
+
+namespace fathom {
+namespace {
+
+/// 64 KiB: what a thread takes at a time.
+constexpr std::int64_t kChunk = 16384;
+
+struct TensorPair {
+  Tensor first;
+  Tensor second;
+};
+
+/// The tensors of two sets of weights of one model, parameter by parameter.
+std::vector<TensorPair> pairs_of(const ModelConfig& config, TransformerWeights& first,
+                                 TransformerWeights& second) {
+  std::vector<TensorPair> pairs;
+  visit_parameters(config, first, [&](const ParameterSpec&, Tensor& value, Tensor*) {
+    pairs.push_back({value, {}});
+  });
+  std::size_t i = 0;
+  visit_parameters(config, second,
+                   [&](const ParameterSpec&, Tensor& value, Tensor*) { pairs[i++].second = value; });
+  return pairs;
+}
+
+}  // namespace
+
+WeightAverage::WeightAverage(const ModelConfig& config, TransformerWeights& weights,
+                             TransformerWeights average, double decay)
+    : average_(std::move(average)), rate_(static_cast<float>(1.0 - decay)) {
+  std::vector<TensorPair> pairs = pairs_of(config, weights, average_);
+  for (TensorPair& pair : pairs)
+    for (std::int64_t begin = 0; begin < pair.first.size(); begin += kChunk)
+      chunks_.push_back(
+          {pair.first.f32() + begin, pair.second.f32() + begin, std::min(kChunk, pair.first.size() - begin)});
+}
+
+void WeightAverage::update(const Context& context) {
+  constexpr std::size_t kChunksPerItem = 4;
+  context.pool.parallel_ranges(chunks_.size(), kChunksPerItem, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      kernels::move_towards(chunks_[i].weight, rate_, chunks_[i].count, chunks_[i].average);
+  });
+}
+
+TransformerWeights copy_weights(const ModelConfig& config, const TransformerWeights& weights) {
+  TransformerWeights source = weights;  // shares the tensors' storage
+  TransformerWeights copy = zero_weights(config);
+  std::vector<TensorPair> pairs = pairs_of(config, source, copy);
+  for (TensorPair& pair : pairs) std::memcpy(pair.second.data(), pair.first.data(), pair.first.byte_size());
+  return copy;
+}
+
+}  // namespace fathom
