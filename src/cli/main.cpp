@@ -42,6 +42,7 @@ int run_program(int argc, char** argv) {
   fathom::cli::add_inspect(app);
   fathom::cli::add_tokenize(app);
   fathom::cli::add_train(app);
+  fathom::cli::add_compare(app);
   try {
     app.parse(argc, argv);
     return 0;
