@@ -17,19 +17,15 @@ namespace {
 
 thread_local bool inside_item = false;
 
-/// Turns of waiting, about 100 us in all: long enough to bridge the gap between two loops of one decode step,
-/// short enough not to burn an idle core.
-constexpr int kSpins = 800;
-/// The first of them, some 10 us, make no system call. The others offer the processor: on a busy machine the
-/// very thread that is waited for may be in want of it.
-constexpr int kSpinsAlone = 400;
+/// Long enough to bridge the gap between two loops of one decode step, short enough not to burn an idle core.
+constexpr int kSpins = 4000;
 
-void relax(int spin) {
+void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
-  if (spin < kSpinsAlone) return;
-#endif
+#else
   std::this_thread::yield();
+#endif
 }
 
 }  // namespace
@@ -72,8 +68,7 @@ struct ThreadPool::State {
   void work() {
     std::uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && generation.load(std::memory_order_acquire) == seen; ++spin)
-        relax(spin);
+      for (int spin = 0; spin < kSpins && generation.load(std::memory_order_acquire) == seen; ++spin) relax();
       if (generation.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(sleep_mutex);
         wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen; });
@@ -135,9 +130,13 @@ void ThreadPool::parallel_for(std::size_t count, const std::function<void(std::s
   state.workers_left.store(state.workers.size(), std::memory_order_relaxed);
   state.announce();
   state.take_items();
-  for (int spin = 0; state.workers_left.load(std::memory_order_acquire) != 0;
-       spin = std::min(spin + 1, kSpins))
-    relax(spin);
+  for (int spin = 0; state.workers_left.load(std::memory_order_acquire) != 0; ++spin) {
+    if (spin < kSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
   if (state.error) std::rethrow_exception(state.error);
 }
 
