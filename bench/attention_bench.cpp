@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "kernels/attention.h"
 #include "kernels/latent_attention.h"
+#include "kernels/simd_limit.h"
 #include "machine_limits.h"
 
 namespace fathom {
@@ -107,6 +108,7 @@ void decode(ThreadPool& pool, bench::GemmLimit& gemm_limit, std::int64_t length)
 }  // namespace fathom
 
 int main(int argc, char** argv) {
+  fathom::kernels::limit_simd_by_environment();
   fathom::ThreadPool pool(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
   fmt::print("{} threads\n", pool.threads());
   fathom::bench::GemmLimit gemm_limit;

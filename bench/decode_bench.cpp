@@ -11,6 +11,7 @@
 
 #include "base/thread_pool.h"
 #include "infer/sampler.h"
+#include "kernels/simd_limit.h"
 #include "machine_limits.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
@@ -79,6 +80,7 @@ void measure(std::size_t threads) {
 }  // namespace fathom
 
 int main(int argc, char** argv) {
+  fathom::kernels::limit_simd_by_environment();
   fathom::measure(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
   return 0;
 }

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "kernels/gemm.h"
 #include "kernels/packed_gemm.h"
+#include "kernels/simd_limit.h"
 #include "machine_limits.h"
 #include "numerics/small_float.h"
 
@@ -254,6 +255,7 @@ class Experts {
 }  // namespace fathom
 
 int main(int count, char** arguments) {
+  fathom::kernels::limit_simd_by_environment();
   fathom::ThreadPool pool(count > 1 ? std::strtoul(arguments[1], nullptr, 10) : 0);
   const int rounds = count > 2 ? std::atoi(arguments[2]) : 7;
   fmt::print("{} threads{:<33} {:>8} {:>8} {:>8}\n", pool.threads(), ", GFLOP/s", "OpenBLAS", "f32", "bf16");

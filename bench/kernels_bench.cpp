@@ -11,6 +11,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/grouped_linear.h"
 #include "kernels/norm.h"
+#include "kernels/simd_limit.h"
 #include "kernels/swiglu.h"
 #include "machine_limits.h"
 #include "tensor/tensor.h"
@@ -205,6 +206,7 @@ class Bench {
 }  // namespace fathom
 
 int main(int argc, char** argv) {
+  fathom::kernels::limit_simd_by_environment();
   const auto argument = [&](int i, const char* otherwise) {
     return std::atoi(argc > i ? argv[i] : otherwise);
   };

@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "kernels/simd_limit.h"
 #include "machine_limits.h"
 #include "model/moe.h"
 
@@ -146,6 +147,7 @@ void bench_decode(ThreadPool& pool) {
 }  // namespace fathom
 
 int main(int count, char** arguments) {
+  fathom::kernels::limit_simd_by_environment();
   fathom::ThreadPool pool(count > 1 ? static_cast<std::size_t>(std::atoi(arguments[1])) : 2);
   fathom::bench_training(pool);
   fathom::bench_decode(pool);

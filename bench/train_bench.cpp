@@ -22,6 +22,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "kernels/simd_limit.h"
 #include "machine_limits.h"
 #include "model/fp8_weights.h"
 #include "model/transformer.h"
@@ -88,6 +89,7 @@ double peer_speed(const std::string& config, std::size_t threads) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fathom::kernels::limit_simd_by_environment();
   const std::string file =
       argc > 1 ? argv[1] : std::string(FATHOM_SOURCE_DIR) + "/bench/train_bench_config.json";
   ThreadPool pool(argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0);

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "cli/commands.h"
+#include "kernels/simd_limit.h"
 
 namespace {
 
@@ -60,6 +61,7 @@ int run_program(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    fathom::kernels::limit_simd_by_environment();
     return run_program(argc, argv);
   } catch (const fathom::cli::ExitStatus& status) {
     return status.value;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -47,6 +48,17 @@ TEST(ScoreCommandTest, ScoresAreThoseOfTransformersHoweverTheTextIsGiven) {
     expect_scores(run_fathom({"score", model, "--tokens", nlohmann::json(expected.ids).dump(), "--json"}),
                   expected);
   }
+}
+
+TEST(ScoreCommandTest, TheEnvironmentLimitsTheInstructionSet) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_fp8").front();
+  const std::string tokens = nlohmann::json(expected.ids).dump();
+  ::setenv("FATHOM_SIMD", "baseline", 1);
+  expect_scores(run_fathom({"score", test::tiny_checkpoint("tiny_fp8"), "--tokens", tokens, "--json"}),
+                expected);
+  ::setenv("FATHOM_SIMD", "sse9", 1);
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kScored, "--tokens", "7"}), 1, "no instruction set \"sse9\"");
+  ::unsetenv("FATHOM_SIMD");
 }
 
 TEST(ScoreCommandTest, OneTokenHasALogprobOfNullAndNoPerplexity) {
