@@ -67,9 +67,13 @@ std::string format_flops(double flops) {
 }
 
 std::vector<std::pair<const char*, std::uint64_t>> parts_of(const TrainingMemory& memory) {
-  return {{"weights", memory.weights},       {"gradients", memory.gradients},
-          {"moments", memory.moments},       {"activations", memory.activations},
-          {"work_space", memory.work_space}, {"checkpoint_snapshot", memory.snapshot}};
+  return {{"weights", memory.weights},
+          {"gradients", memory.gradients},
+          {"moments", memory.moments},
+          {"averaged_weights", memory.average},
+          {"activations", memory.activations},
+          {"work_space", memory.work_space},
+          {"checkpoint_snapshot", memory.snapshot}};
 }
 
 }  // namespace
@@ -84,10 +88,13 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   RunForecast forecast;
   forecast.parameters = trained_parameters(config);
   const bool saves_beside = training.checkpoint_interval > 0 && training.checkpoint_interval < training.steps;
-  forecast.memory = training_memory(config, {.sequence_length = training.sequence_length,
-                                             .micro_batch = training.micro_batch(),
-                                             .moment_bytes = kMomentBytes,
-                                             .saves_beside = saves_beside});
+  const TrainingSizes sizes{.sequence_length = training.sequence_length,
+                            .micro_batch = training.micro_batch(),
+                            .moment_bytes = kMomentBytes,
+                            .saves_beside = saves_beside,
+                            .has_average = training.ema_decay > 0,
+                            .has_muon = training.optimizer == OptimizerKind::muon};
+  forecast.memory = training_memory(config, sizes);
   forecast.memory_available = available_memory();
   forecast.flops_per_token = training_flops_per_token(config, training.sequence_length);
   forecast.tokens_per_step = plan.at(training.steps - 1).batch_size * training.sequence_length;
@@ -95,7 +102,7 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   forecast.data_tokens = manifest.train.tokens;
 
   const auto weight_bytes = static_cast<std::int64_t>(dtype_size(training.checkpoint_dtype));
-  forecast.checkpoint_bytes = checkpoint_bytes(config, weight_bytes, kMomentBytes);
+  forecast.checkpoint_bytes = checkpoint_bytes(config, weight_bytes, sizes);
   const std::int64_t written = times(training.steps, training.checkpoint_interval);
   forecast.checkpoints =
       training.keep_checkpoints > 0 ? std::min(training.keep_checkpoints + 1, written) : written;
@@ -107,7 +114,7 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   const bool fits = forecast.memory_available == 0 || one.peak() < forecast.memory_available;
   if (!measure || !fits) return forecast;
   RunForecast::Time time;
-  time.timing = time_training_step(config, training.sequence_length, pool);
+  time.timing = time_training_step(config, training.optimizer, training.sequence_length, pool);
   time.training = static_cast<double>(sequences) * time.timing.sequence +
                   static_cast<double>(training.steps) * time.timing.update;
   // A forward pass is a third of forward and backward.

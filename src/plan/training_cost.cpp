@@ -52,6 +52,17 @@ bool is_matrix(const ParameterSpec& spec) {
   return spec.shape.size() == 2;
 }
 
+/// Values of all moments together.
+std::int64_t moment_values(const ModelConfig& config, const TrainingSizes& sizes) {
+  std::int64_t values = 0;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    const bool has_one =
+        sizes.has_muon && (spec.kind == ParameterKind::linear || spec.kind == ParameterKind::expert);
+    values += (has_one ? 1 : 2) * element_count(spec.shape);
+  }
+  return values;
+}
+
 }  // namespace
 
 TrainedParameters trained_parameters(const ModelConfig& config) {
@@ -102,18 +113,20 @@ TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& s
   };
   memory.weights = bytes(parameters, kFloat);
   memory.gradients = bytes(parameters, kFloat);
-  memory.moments = bytes(parameters, 2 * sizes.moment_bytes);
+  memory.moments = bytes(moment_values(config, sizes), sizes.moment_bytes);
+  if (sizes.has_average) memory.average = memory.weights;
   memory.activations = bytes(kept * tokens + head, kFloat);
   memory.work_space = bytes(working * tokens + std::min(kLogits, tokens * config.vocab_size), kFloat);
-  if (sizes.saves_beside) memory.snapshot = memory.weights + memory.moments;
+  if (sizes.saves_beside) memory.snapshot = memory.weights + memory.moments + memory.average;
   return memory;
 }
 
 std::uint64_t checkpoint_bytes(const ModelConfig& config, std::int64_t weight_bytes,
-                               std::int64_t moment_bytes) {
+                               const TrainingSizes& sizes) {
   const std::int64_t exact = weight_bytes < kFloat ? kFloat : 0;
-  return static_cast<std::uint64_t>(trained_parameters(config).total()) *
-         static_cast<std::uint64_t>(weight_bytes + exact + 2 * moment_bytes);
+  const std::int64_t copies = sizes.has_average ? 2 : 1;
+  return static_cast<std::uint64_t>(trained_parameters(config).total() * copies * (weight_bytes + exact) +
+                                    moment_values(config, sizes) * sizes.moment_bytes);
 }
 
 }  // namespace fathom

@@ -33,6 +33,8 @@ struct TrainingSizes {
   std::int64_t micro_batch = 0;   // sequences in one forward pass
   std::int64_t moment_bytes = 4;  // of one value of one of the two moments
   bool saves_beside = true;       // checkpoints are written while training goes on
+  bool has_average = false;       // an average of the weights is kept
+  bool has_muon = false;          // one moment is enough for the matrices of linear maps and experts
 };
 
 /// Bytes by what they are for, of a step in f32. Activations follow what the layers' headers say they keep;
@@ -41,12 +43,13 @@ struct TrainingMemory {
   std::uint64_t weights = 0;
   std::uint64_t gradients = 0;
   std::uint64_t moments = 0;
+  std::uint64_t average = 0;
   std::uint64_t activations = 0;  // kept from forward to backward, of one micro-batch
   std::uint64_t work_space = 0;   // of the layer under way, and the head's
   std::uint64_t snapshot = 0;     // the copy that a checkpoint is written from
 
   [[nodiscard]] std::uint64_t peak() const {
-    return weights + gradients + moments + activations + work_space + snapshot;
+    return weights + gradients + moments + average + activations + work_space + snapshot;
   }
 };
 TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& sizes);
@@ -54,6 +57,6 @@ TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& s
 /// Bytes of one checkpoint, without the tokenizer's files.
 /// @param weight_bytes  of a stored weight: below 4, the exact ones are stored beside it
 std::uint64_t checkpoint_bytes(const ModelConfig& config, std::int64_t weight_bytes,
-                               std::int64_t moment_bytes);
+                               const TrainingSizes& sizes);
 
 }  // namespace fathom

@@ -25,12 +25,13 @@ Batch random_sequence(const ModelConfig& config, std::int64_t length) {
 
 }  // namespace
 
-StepTiming time_training_step(const ModelConfig& config, std::int64_t sequence_length, ThreadPool& pool) {
+StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, std::int64_t sequence_length,
+                              ThreadPool& pool) {
   constexpr int kRuns = 2;  // the first one touches fresh memory
   const Context context{pool};
   TransformerWeights weights = random_weights(config, 1, &pool);
   const Transformer model(config, weights, sequence_length);
-  Optimizer optimizer(config, weights);
+  Optimizer optimizer(config, weights, DType::f32, kind);
   const Batch batch = random_sequence(config, sequence_length);
   const LossFactors factors;
   StepTiming timing;

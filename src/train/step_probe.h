@@ -4,6 +4,7 @@
 
 #include "base/thread_pool.h"
 #include "model/config.h"
+#include "train/optimizer.h"
 
 namespace fathom {
 
@@ -15,6 +16,7 @@ struct StepTiming {
 
 /// Runs one sequence of random tokens and one update, twice each, and times the second ones.
 /// Memory: a step's with a micro-batch of one sequence.
-StepTiming time_training_step(const ModelConfig& config, std::int64_t sequence_length, ThreadPool& pool);
+StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, std::int64_t sequence_length,
+                              ThreadPool& pool);
 
 }  // namespace fathom

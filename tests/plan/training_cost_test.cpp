@@ -50,11 +50,27 @@ TEST(TrainingCostTest, MemoryFollowsItsSizes) {
             narrow.weights + narrow.gradients + narrow.moments + narrow.activations + narrow.work_space);
 }
 
+TEST(TrainingCostTest, AnAverageCostsAModelAndMuonSavesMomentsOfMatrices) {
+  const ModelConfig config = test::tiny_v3();
+  std::uint64_t matrices = 0;
+  for (const ParameterSpec& spec : parameter_specs(config))
+    if (spec.kind == ParameterKind::linear || spec.kind == ParameterKind::expert)
+      matrices += static_cast<std::uint64_t>(element_count(spec.shape));
+  const TrainingMemory plain = training_memory(config, {.sequence_length = 64, .micro_batch = 1});
+  const TrainingMemory both = training_memory(
+      config, {.sequence_length = 64, .micro_batch = 1, .has_average = true, .has_muon = true});
+  EXPECT_EQ(both.moments, plain.moments - 4 * matrices);
+  EXPECT_EQ(both.average, plain.weights);
+  EXPECT_EQ(both.snapshot, plain.snapshot - 4 * matrices + plain.weights);
+  EXPECT_EQ(both.peak() - both.snapshot, plain.peak() - plain.snapshot - 4 * matrices + plain.weights);
+}
+
 TEST(TrainingCostTest, ACheckpointHoldsTheExactWeightsBesideNarrowOnes) {
   const ModelConfig config = test::tiny_v3();
   const auto parameters = static_cast<std::uint64_t>(trained_parameters(config).total());
-  EXPECT_EQ(checkpoint_bytes(config, 4, 4), 12 * parameters);
-  EXPECT_EQ(checkpoint_bytes(config, 2, 4), 14 * parameters);
+  EXPECT_EQ(checkpoint_bytes(config, 4, {}), 12 * parameters);
+  EXPECT_EQ(checkpoint_bytes(config, 2, {}), 14 * parameters);
+  EXPECT_EQ(checkpoint_bytes(config, 2, {.has_average = true}), 20 * parameters);
 }
 
 }  // namespace
