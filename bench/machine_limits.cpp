@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
+#include <string>
 
 #include "base/progress.h"
 #include "kernels/gemm.h"
@@ -17,6 +19,13 @@ std::vector<double> least_seconds(std::span<const std::function<void()>> parts, 
       least[i] = std::min(least[i], monotonic_seconds() - start);
     }
   return least;
+}
+
+std::uint64_t peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (std::uint64_t kib = 0; word == "VmHWM:" && status >> kib) return kib * 1024;
+  return 0;
 }
 
 std::vector<float> bench_values(std::int64_t count) {
@@ -55,6 +64,11 @@ GemmLimit::GemmLimit() : a_(bench_values(1024 * 1024)), b_(a_), c_(a_.size()) {}
 
 void GemmLimit::operator()(ThreadPool& pool) {
   kernels::gemm(pool, 1024, 1024, 1024, 1.0F, {a_.data(), 1024}, {b_.data(), 1024}, 0.0F, c_.data(), 1024);
+}
+
+void GemmLimit::packed(ThreadPool& pool, kernels::GemmInput input) {
+  kernels::packed_gemm(pool, input, kernels::gemm_rows(a_.data(), 1024, 1024),
+                       kernels::gemm_rows(b_.data(), 1024, 1024), c_.data(), 1024, false);
 }
 
 }  // namespace fathom::bench

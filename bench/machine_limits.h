@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/packed_gemm.h"
 #include "tensor/tensor.h"
 
 namespace fathom::bench {
@@ -13,6 +14,9 @@ namespace fathom::bench {
 /// Least wall time of each of `parts` in seconds, over `rounds` in which they take turns, so that a busy
 /// minute meets all of them.
 std::vector<double> least_seconds(std::span<const std::function<void()>> parts, int rounds);
+
+/// The most memory that this process has had at once, in bytes; 0 where the system does not say.
+std::uint64_t peak_memory();
 
 /// Values in [-1, 1).
 std::vector<float> bench_values(std::int64_t count);
@@ -34,12 +38,15 @@ class MemoryReadLimit {
   std::uint64_t sum_ = 0;
 };
 
-/// A product large enough to run at the machine's speed for f32, same library and threads as ours: the limit
-/// of whatever multiplies matrices.
+/// A product large enough to run at the machine's speed, with the pool's threads: the limit of whatever
+/// multiplies matrices.
 class GemmLimit {
  public:
   GemmLimit();
+  /// In f32, by OpenBLAS.
   void operator()(ThreadPool& pool);
+  /// In f32 or of bf16 inputs, by our own packed_gemm.
+  void packed(ThreadPool& pool, kernels::GemmInput input);
   /// Of one call, two a multiply-add.
   static constexpr double kFlops = 2.0 * 1024 * 1024 * 1024;
 

@@ -4,8 +4,9 @@
 //
 // usage: train_bench [CONFIG.json] [THREADS] [f32|bf16|fp8]
 // The config is by default bench/train_bench_config.json: 40 million parameters, 64 fine-grained experts.
-// FATHOM_PEER_PYTHON names a Python that has torch and transformers; without it only our own figures are
-// printed.
+// bench/train_bench_100m.json has 106 million. FATHOM_PEER_PYTHON names a Python that has torch and
+// transformers; without it only our own figures are printed. FATHOM_PEER_COMPILE adds torch.compile, which
+// takes minutes. Peak memory is the process's, libraries included.
 
 #include <fmt/core.h>
 
@@ -66,21 +67,28 @@ Precision precision_from_name(const std::string& name) {
   fail("the precision is f32, bf16 or fp8, not {}", name);
 }
 
-/// Tokens a second of the quickest way in which PyTorch runs the experts; 0 where it cannot be asked.
-double peer_speed(const std::string& config, std::size_t threads) {
+/// What the quickest way of running it in PyTorch reaches; zeros where it cannot be asked.
+struct Peer {
+  double tokens_per_second = 0.0;
+  std::uint64_t peak_bytes = 0;
+};
+
+Peer measure_peer(const std::string& config, std::size_t threads, Precision precision) {
   const char* python = std::getenv("FATHOM_PEER_PYTHON");
-  if (python == nullptr) return 0.0;
-  const std::string command =
-      fmt::format("'{}' '{}/bench/train_peer.py' '{}' --batch {} --length {} --threads {}", python,
-                  FATHOM_SOURCE_DIR, config, kSequences, kLength, threads);
+  if (python == nullptr) return {};
+  const std::string command = fmt::format(
+      "'{}' '{}/bench/train_peer.py' '{}' --batch {} --length {} --threads {} --precision {}{}", python,
+      FATHOM_SOURCE_DIR, config, kSequences, kLength, threads, precision == Precision::f32 ? "f32" : "bf16",
+      std::getenv("FATHOM_PEER_COMPILE") != nullptr ? " --compile" : "");
   std::FILE* output = popen(command.c_str(), "r");
-  if (output == nullptr) return 0.0;
-  double best = 0.0;
+  if (output == nullptr) return {};
+  Peer best;
   char line[4096];
   while (std::fgets(line, sizeof line, output) != nullptr) {
     fmt::print("  {}", line);
     const Json result = parse_json(line, "bench/train_peer.py");
-    best = std::max(best, result.value("tokens_per_second", 0.0));
+    const double speed = result.value("tokens_per_second", 0.0);
+    if (speed > best.tokens_per_second) best = {speed, result.value("peak_bytes", std::uint64_t{0})};
   }
   pclose(output);
   return best;
@@ -114,20 +122,34 @@ int main(int argc, char** argv) {
     quantize();
   };
   bench::GemmLimit gemm;
-  const std::vector<std::function<void()>> parts = {step, [&] { gemm(pool); }};
+  const kernels::GemmInput input =
+      context.precision == Precision::f32 ? kernels::GemmInput::f32 : kernels::GemmInput::bf16;
+  const std::vector<std::function<void()>> parts = {step, [&] { gemm.packed(pool, input); },
+                                                    [&] { gemm(pool); }};
   const std::vector<double> seconds = bench::least_seconds(parts, kSteps);
+
+  const std::uint64_t memory = bench::peak_memory();
 
   const double tokens = kSequences * kLength;
   const double ours = tokens / seconds[0];
   const double achieved = ours * flops_per_token(config);
-  const double peak = bench::GemmLimit::kFlops / seconds[1];
+  // OpenBLAS has no product of bf16 to compare with.
+  const double gemm_seconds =
+      input == kernels::GemmInput::f32 ? std::min(seconds[1], seconds[2]) : seconds[1];
+  const double peak = bench::GemmLimit::kFlops / gemm_seconds;
   fmt::print("{} parameters, {} of them activated, {} x {} tokens a step, {} threads\n",
              format_count(static_cast<std::uint64_t>(count_parameters(config).total)),
              format_count(static_cast<std::uint64_t>(count_parameters(config).activated)), kSequences,
              kLength, pool.threads());
-  fmt::print("fathom   {:8.0f} tokens/s  {:6.1f} GFLOP/s, {:.0f} % of GEMM's {:.1f}\n", ours, achieved / 1e9,
-             100.0 * achieved / peak, peak / 1e9);
-  const double peer = peer_speed(file, pool.threads());
-  if (peer > 0) fmt::print("pytorch  {:8.0f} tokens/s  ratio {:.2f}\n", peer, ours / peer);
+  fmt::print(
+      "fathom   {:8.0f} tokens/s  {:6.1f} GFLOP/s, {:.0f} % of GEMM's {:.1f} (OpenBLAS in f32: {:.1f}), peak "
+      "memory {}\n",
+      ours, achieved / 1e9, 100.0 * achieved / peak, peak / 1e9, bench::GemmLimit::kFlops / seconds[2] / 1e9,
+      format_bytes(memory));
+  const Peer peer = measure_peer(file, pool.threads(), context.precision);
+  if (peer.tokens_per_second > 0)
+    fmt::print("pytorch  {:8.0f} tokens/s  ratio {:.2f}, peak memory {}, ratio {:.2f}\n",
+               peer.tokens_per_second, ours / peer.tokens_per_second, format_bytes(peer.peak_bytes),
+               static_cast<double>(memory) / static_cast<double>(peer.peak_bytes));
   return 0;
 }
