@@ -19,6 +19,8 @@ void add_run(CLI::App& app);
 void add_score(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_needle(CLI::App& app);
+void add_needle_corpus(CLI::App& app);
 void add_train(CLI::App& app);
 
 }  // namespace fathom::cli

@@ -18,6 +18,7 @@
 #include "cli/run_forecast.h"
 #include "infer/text_model.h"
 #include "train/checkpoint.h"
+#include "train/context_extension.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
@@ -29,6 +30,7 @@ struct Options {
   std::string data;
   std::string output;
   std::string init;
+  std::optional<double> extend_context;
   bool resume = false;
   std::optional<std::int64_t> steps;
   std::optional<std::int64_t> seed;
@@ -78,6 +80,8 @@ void train(const Options& options) {
   const Json json = read_config(options);
   const std::string where = options.config.empty() ? options.output + "/config.json" : options.config;
   train_options.model = model_config_from_json(json, where);
+  if (options.extend_context)
+    train_options.model = extend_context(train_options.model, *options.extend_context);
   train_options.training = training_config_from_json(json, where);
   train_options.output = options.output;
   train_options.data = data_folder(options);
@@ -119,6 +123,9 @@ void add_train(CLI::App& app) {
   command->add_option("--output,-o", options->output, "Folder of the run: checkpoints, metrics, report");
   command->add_option("--init", options->init,
                       "Model folder, or of a training run, whose weights to begin with");
+  command->add_option("--extend-context", options->extend_context,
+                      "Make the model for FACTOR times as many positions by YaRN, with the released models' "
+                      "settings; with --init");
   command->add_flag("--resume", options->resume,
                     "Continue from the newest checkpoint; config and --data default to the run's own");
   command->add_option("--steps", options->steps, "Same as --set training.steps=N")

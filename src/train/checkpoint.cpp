@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "io/safetensors.h"
 #include "io/safetensors_writer.h"
 #include "model/load.h"
@@ -92,6 +93,19 @@ void read_group(const SafetensorsFile& file, std::string_view prefix, const Mode
       narrow_from_f32(to_f32(stored).f32(), value.size(), value.dtype(), value.data());
     }
   });
+}
+
+/// The model's weights, from the optimizer's file where that has them wider than the model's.
+TransformerWeights master_weights(const std::filesystem::path& checkpoint, LoadedModel model) {
+  if (!std::filesystem::exists(optimizer_file(checkpoint))) return std::move(model.weights);
+  const SafetensorsFile file(optimizer_file(checkpoint));
+  if (file.contains(fmt::format("{}{}", kMaster, "model.norm.weight")))
+    read_group(file, kMaster, model.config, model.weights);
+  return std::move(model.weights);
+}
+
+std::string rope_scaling_text(const ModelConfig& config) {
+  return model_config_to_json(config).at("rope_scaling").dump();
 }
 
 void write_state(const std::filesystem::path& file, const TrainingState& state,
@@ -203,11 +217,18 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint) {
 TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config) {
   LoadedModel model = load_model_f32(checkpoint);
   require_same_model(config, model.config, (checkpoint / "config.json").string());
-  if (!std::filesystem::exists(optimizer_file(checkpoint))) return std::move(model.weights);
-  const SafetensorsFile file(optimizer_file(checkpoint));
-  if (file.contains(fmt::format("{}{}", kMaster, "model.norm.weight")))
-    read_group(file, kMaster, config, model.weights);
-  return std::move(model.weights);
+  return master_weights(checkpoint, std::move(model));
+}
+
+TransformerWeights load_initial_weights(const std::filesystem::path& folder, const ModelConfig& config) {
+  LoadedModel model = load_model_f32(folder);
+  const std::string before = rope_scaling_text(model.config);
+  const std::string after = rope_scaling_text(config);
+  if (before != after)
+    log_info("{}: rope_scaling was {} and is {} from here on", folder.string(), before, after);
+  model.config.rope_scaling = config.rope_scaling;
+  require_same_model(config, model.config, (folder / "config.json").string());
+  return master_weights(folder, std::move(model));
 }
 
 std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,

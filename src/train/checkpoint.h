@@ -80,6 +80,10 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint);
 /// Throws `Error` naming file and tensor when one is missing, damaged, or of another model than `config`.
 TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config);
 
+/// The same for a new run, whose `rope_scaling` may be another: that is how a model's context is extended
+/// (train/context_extension.h). Says so in the log.
+TransformerWeights load_initial_weights(const std::filesystem::path& model, const ModelConfig& config);
+
 /// Reads a checkpoint's averaged weights, to the bit; none when it has none.
 std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,
                                                const ModelConfig& config);

@@ -52,6 +52,7 @@ OrderedJson to_json(const EvalMetrics& metrics) {
   json["draft_acceptance"] = metrics.draft_acceptance;
   json["sampled_draft_acceptance"] = metrics.sampled_draft_acceptance;
   json["tokens_per_step"] = or_null(metrics.tokens_per_step);
+  json["needle_accuracy"] = or_null(metrics.needle_accuracy);
   json["held_out_max_vio"] = or_null(metrics.max_vio);
   json["held_out_layer_max_vio"] = metrics.layer_max_vio;
   json["held_out_batch_max_vio"] = or_null(metrics.batch_max_vio);
@@ -91,6 +92,7 @@ EvalMetrics eval_from_json(const Json& json) {
           .tokens = json.at("held_out_tokens").get<std::int64_t>(),
           .draft_acceptance = json.at("draft_acceptance").get<std::vector<double>>(),
           .sampled_draft_acceptance = json.at("sampled_draft_acceptance").get<std::vector<double>>(),
+          .needle_accuracy = number_or_none(json.at("needle_accuracy")),
           .tokens_per_step = number_or_none(json.at("tokens_per_step")),
           .max_vio = number_or_none(json.at("held_out_max_vio")),
           .layer_max_vio = json.value("held_out_layer_max_vio", std::vector<double>()),

@@ -39,6 +39,7 @@ struct EvalMetrics {
   /// token, and in expectation when both sample (model/head_evaluation.h).
   std::vector<double> draft_acceptance = {};
   std::vector<double> sampled_draft_acceptance = {};
+  std::optional<double> needle_accuracy = {};  // part of the facts found (train/needle.h), where it was tried
   std::optional<double> tokens_per_step = {};  // of speculative decoding by all modules, greedy
   // MaxVio of loads taken over all evaluated tokens (MaxVio_global of arXiv 2408.15664) ...
   std::optional<double> max_vio = {};      // mean over MoE layers

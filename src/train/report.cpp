@@ -115,6 +115,7 @@ void Report::add(const EvalMetrics& metrics) {
   if (metrics.averaged_loss) held_out_averaged_loss_.add(x, *metrics.averaged_loss);
   bits_per_byte_.add(x, metrics.bits_per_byte);
   if (metrics.max_vio) held_out_max_vio_.add(x, *metrics.max_vio);
+  if (metrics.needle_accuracy) needle_accuracy_.add(x, *metrics.needle_accuracy);
   add_all(draft_acceptance_, x, metrics.draft_acceptance);
   add_all(sampled_draft_acceptance_, x, metrics.sampled_draft_acceptance);
   if (metrics.batch_max_vio) held_out_batch_max_vio_.add(x, *metrics.batch_max_vio);
@@ -155,6 +156,8 @@ void Report::write(const std::filesystem::path& file) const {
                     {"tokens_per_second", to_json(tokens_per_second_)}};
   data["layers"] = moe_layers_;
   data["layer_max_vio"] = to_json(layer_max_vio_);
+  data["needle_accuracy"] = to_json(needle_accuracy_);
+  data["needle_picture"] = needle_picture_;
   data["draft_acceptance"] = to_json(draft_acceptance_);
   data["sampled_draft_acceptance"] = to_json(sampled_draft_acceptance_);
   data["tokens_per_step"] =

@@ -45,6 +45,8 @@ class Report {
 
   void add(const StepMetrics& metrics);
   void add(const EvalMetrics& metrics);
+  /// The latest needle map (train/needle_picture.h), shown as it is.
+  void set_needle_picture(std::string svg) { needle_picture_ = std::move(svg); }
   /// Replaces `file` atomically.
   void write(const std::filesystem::path& file) const;
 
@@ -59,6 +61,8 @@ class Report {
   std::vector<std::string> moe_layers_;
   std::int64_t total_steps_;
   Curve loss_, mtp_loss_, learning_rate_, gradient_norm_, max_vio_, tokens_per_second_;
+  Curve needle_accuracy_;
+  std::string needle_picture_;
   std::vector<Curve> draft_acceptance_, sampled_draft_acceptance_;  // [MTP modules]
   Curve batch_size_, mtp_loss_factor_, router_bias_update_rate_;
   Curve held_out_loss_, held_out_averaged_loss_, bits_per_byte_, held_out_max_vio_, held_out_batch_max_vio_;

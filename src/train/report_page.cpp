@@ -266,6 +266,8 @@ chart("MTP drafts that the main head takes, held-out text", data.draft_acceptanc
   return [{name: "greedy" + name, color: color(55), points, dots: true},
     {name: "sampled" + name, color: color(75), points: data.sampled_draft_acceptance[k], dots: true}];
 }));
+chart("Facts found in made-up texts", [
+  {name: "found", color: "var(--green)", points: data.needle_accuracy, dots: true}], {zero: true});
 chart("Learning rate", [{name: "learning rate", color: "var(--green)", points: curves.learning_rate}], {zero: true});
 chart("Gradient norm, before clipping", [
   {name: "each step", color: "var(--green)", points: curves.gradient_norm, faint: true, quiet: true},
@@ -285,6 +287,8 @@ chart("MaxVio per layer, batch", perLayer(data.layer_max_vio.map(smooth), {}), {
 chart("MaxVio per layer, global, held-out text", perLayer(data.held_out_layer_max_vio, {dots: true}), {zero: true});
 chart("Tokens per second", [{name: "tokens/s", color: "var(--blue)", points: curves.tokens_per_second}], {zero: true, wide: true});
 heatMap();
+if (data.needle_picture)
+  element("div", {class: "card chart"}, document.getElementById("charts")).innerHTML = data.needle_picture;
 const facts = document.getElementById("facts");
 for (const [name, value] of data.facts) {
   const entry = element("div", {}, facts);

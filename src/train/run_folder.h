@@ -12,6 +12,7 @@ namespace fathom {
 ///     config.json               what is trained and how: the config file with all overrides applied
 ///     metrics.jsonl             train/metrics.h
 ///     report.html               train/report.h
+///     needle.svg                train/needle_picture.h, where training.needle_length asks for it
 ///     latest -> checkpoints/... the newest checkpoint
 ///     checkpoints/step-000400/  train/checkpoint.h
 ///     lock                      held by the process that trains
@@ -32,6 +33,7 @@ class RunFolder {
   [[nodiscard]] std::filesystem::path config_file() const { return path_ / "config.json"; }
   [[nodiscard]] std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
   [[nodiscard]] std::filesystem::path report_file() const { return path_ / "report.html"; }
+  [[nodiscard]] std::filesystem::path needle_file() const { return path_ / "needle.svg"; }
   [[nodiscard]] std::filesystem::path checkpoint(std::int64_t step) const;
 
   /// Steps of the checkpoints, ascending.

@@ -18,6 +18,8 @@
 #include "train/checkpoint_saver.h"
 #include "train/data_manifest.h"
 #include "train/evaluation.h"
+#include "train/needle.h"
+#include "train/needle_picture.h"
 #include "train/optimizer.h"
 #include "train/report.h"
 #include "train/run_facts.h"
@@ -34,8 +36,10 @@ namespace {
 
 TransformerWeights initial_weights(const TrainOptions& options, const ModelConfig& config) {
   if (!options.init) return random_weights(config, static_cast<std::uint64_t>(options.training.seed));
-  return load_training_weights(*options.init, config);
+  return load_initial_weights(*options.init, config);
 }
+
+constexpr std::uint64_t kMaxPictureBytes = std::uint64_t{1} << 20U;
 
 /// One run: what it owns, and its loop.
 class Run {
@@ -60,10 +64,12 @@ class Run {
         step_(config_, training_, plan_, weights_, loader_, optimizer_),
         averaged_model_(initial_averaged_model()),
         spikes_(training_.spike_threshold, training_.spike_steps),
-        evaluation_(held_out_data_, Tokenizer::load(options.data), training_.sequence_length,
-                    training_.micro_batch(), training_.eval_tokens),
+        tokenizer_(Tokenizer::load(options.data)),
+        evaluation_(held_out_data_, tokenizer_, training_.sequence_length, training_.micro_batch(),
+                    training_.eval_tokens),
         report_(run_name(folder_.path()), run_facts(config_, training_, manifest_), step_.moe_layers(),
                 training_.steps) {
+    check_needle_length();
     state_ = restored_state();
     saved_step_ = state_.step;
     write_run_config(folder_.config_file(), config_, training_);
@@ -82,6 +88,8 @@ class Run {
           last_eval_ = metrics;
         });
     TensorboardLog curves(folder_.path(), step_.moe_layers(), state_.step);
+    if (std::filesystem::exists(folder_.needle_file()))
+      report_.set_needle_picture(read_text_file(folder_.needle_file(), kMaxPictureBytes));
     announce();
     const std::int64_t end = std::min(training_.steps, options_.stop_at.value_or(training_.steps));
     while (state_.step < end && !stopped()) {
@@ -220,8 +228,30 @@ class Run {
     last_eval_ = evaluation_.run(context_, step_.model(), state_.step);
     if (averaged_model_)
       last_eval_->averaged_loss = evaluation_.run(context_, *averaged_model_, state_.step).loss;
+    if (training_.needle_length > 0) last_eval_->needle_accuracy = try_needles();
     report_.add(*last_eval_);
     report_.write(folder_.report_file());
+  }
+
+  void check_needle_length() const {
+    const std::int64_t shortest = shortest_needle_text(tokenizer_);
+    require(training_.needle_length == 0 || training_.needle_length >= shortest,
+            "training.needle_length is {}, with this tokenizer it must be 0 or at least {}",
+            training_.needle_length, shortest);
+  }
+
+  /// Draws the map anew and returns what part of the facts was found.
+  double try_needles() {
+    const NeedleOptions needle = {
+        .lengths = doubling_lengths(training_.needle_length, shortest_needle_text(tokenizer_), 6),
+        .depths = even_depths(6),
+        .trials = 2};
+    const NeedleMap map = find_needles(context_, step_.model(), tokenizer_, generated_haystack(), needle);
+    std::string picture = needle_svg(map, fmt::format("{}, step {}", run_name(folder_.path()), state_.step),
+                                     config_.max_position_embeddings);
+    write_file_atomically(folder_.needle_file(), picture);
+    report_.set_needle_picture(std::move(picture));
+    return map.accuracy();
   }
 
   void save_in_background() {
@@ -308,6 +338,7 @@ class Run {
   TrainingStep step_;
   std::unique_ptr<const Transformer> averaged_model_;
   SpikeDetector spikes_;
+  Tokenizer tokenizer_;
   Evaluation evaluation_;
   Report report_;
   TrainingState state_;
@@ -325,8 +356,8 @@ ModelConfig config_for_run(const TrainOptions& options, const DataManifest& mani
   const TrainingConfig& training = options.training;
   ModelConfig config = options.model;
   require(training.sequence_length <= config.max_position_embeddings,
-          "training.sequence_length is {}, the config's max_position_embeddings {}: no command would take "
-          "texts that long; lower the one or raise the other",
+          "training.sequence_length is {}, the config's max_position_embeddings {}: lower the one, raise "
+          "the other for a new model, or extend a trained one with --init and --extend-context",
           training.sequence_length, config.max_position_embeddings);
   require(manifest.vocab_size <= config.vocab_size,
           "the data has a vocabulary of {} tokens, the config's vocab_size is {}: raise it to at least {}",

@@ -90,6 +90,9 @@ const auto& keys() {
        "steps between measurements of the held-out loss; 0: only at the end"},
       {"eval_tokens", &Config::eval_tokens, 0, kAnyCount,
        "first tokens of the held-out text to measure; 0: all of it"},
+      {"needle_length", &Config::needle_length, 0, kLongestSequence,
+       "with each measurement, also find facts in made-up texts of up to this many tokens, at most "
+       "sequence_length (`fathom needle`); 0: not"},
       {"checkpoint_interval", &Config::checkpoint_interval, 0, kAnyCount,
        "steps between checkpoints; 0: only at the end"},
       {"keep_checkpoints", &Config::keep_checkpoints, 0, kAnyCount,
@@ -255,6 +258,10 @@ TrainingConfig training_config_from_json(const Json& config, std::string_view wh
       std::visit(Reader{training, *key, value, where}, key->member);
     }
   }
+  require(training.needle_length <= training.sequence_length,
+          "{}: training.needle_length ({}) exceeds training.sequence_length ({}): `fathom needle` tries a "
+          "trained model at other lengths",
+          where, training.needle_length, training.sequence_length);
   static_cast<void>(TrainingPlan(training, where));  // throws when values are at odds
   return training;
 }

@@ -54,7 +54,8 @@ struct TrainingConfig {
 
   std::int64_t seed = 1;
   std::int64_t eval_interval = 100;
-  std::int64_t eval_tokens = 0;  // 0: the whole held-out split
+  std::int64_t eval_tokens = 0;    // 0: the whole held-out split
+  std::int64_t needle_length = 0;  // 0: none
   std::int64_t checkpoint_interval = 500;
   std::int64_t keep_checkpoints = 2;
   DType checkpoint_dtype = DType::f32;

@@ -45,6 +45,7 @@ class MetricsLogTest : public testing::Test {
             .tokens = 100,
             .draft_acceptance = {0.75, 0.5},
             .sampled_draft_acceptance = {0.625, 0.25},
+            .needle_accuracy = 0.25,
             .tokens_per_step = 2.125,
             .max_vio = 0.1,
             .layer_max_vio = {0.05, 0.15},
@@ -84,6 +85,7 @@ TEST_F(MetricsLogTest, ReadsBackWhatWasWritten) {
   EXPECT_EQ(evaluated.tokens_per_step, 2.125);
   EXPECT_THAT(evaluated.layer_max_vio, ElementsAre(0.05, 0.15));
   EXPECT_EQ(evaluated.batch_max_vio, 0.6);
+  EXPECT_EQ(evaluated.needle_accuracy, 0.25);
   EXPECT_THAT(evaluated.expert_load, ElementsAre(ElementsAre(1.5, 0.5), ElementsAre(1, 1)));
 }
 

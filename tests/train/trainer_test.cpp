@@ -19,6 +19,7 @@
 #include "text/bpe_trainer.h"
 #include "text/tokenizer_writer.h"
 #include "train/checkpoint.h"
+#include "train/context_extension.h"
 #include "train/prepare.h"
 #include "train/run_folder.h"
 
@@ -371,6 +372,41 @@ TEST_F(TrainerTest, InitBeginsWithAModelsWeights) {
   EXPECT_THAT(error_of([&] { run("third"); }), HasSubstr("hidden_size is"));
 }
 
+TEST_F(TrainerTest, InitMayChangeRopeScalingAndNothingElse) {
+  run("first");
+  const std::filesystem::path first = folder_.path() / "first" / "latest";
+  options_.init = first;
+  options_.training.learning_rate = 0;
+  options_.training.router_bias_update_rate = 0;
+  options_.training.sequence_length = 40;
+  options_.model.max_position_embeddings = 20;
+  EXPECT_THAT(error_of([&] { run("too_long"); }),
+              HasSubstr("training.sequence_length is 40, the config's max_position_embeddings 20"));
+  options_.model = extend_context(options_.model, 4);
+  run("second");
+  const std::filesystem::path second = folder_.path() / "second" / "latest";
+  EXPECT_EQ(bytes_of(first / "model.safetensors"), bytes_of(second / "model.safetensors"));
+  const ModelConfig written = load_model_config(second / "config.json");
+  ASSERT_TRUE(written.rope_scaling);
+  EXPECT_EQ(written.rope_scaling->factor, 4);
+  EXPECT_EQ(written.max_position_embeddings, 80);
+
+  // The second stage goes on with what the first one wrote.
+  options_.model = written;
+  options_.init = second;
+  options_.training.sequence_length = 80;
+  run("third");
+  // A run that is resumed keeps its own.
+  options_.init.reset();
+  options_.resume = true;
+  options_.model.rope_scaling->factor = 8;
+  EXPECT_THAT(error_of([&] { run("third"); }), HasSubstr("rope_scaling is"));
+  options_.resume = false;
+  options_.init = second;
+  options_.model.rope_theta = 5e5;
+  EXPECT_THAT(error_of([&] { run("fourth"); }), HasSubstr("rope_theta is"));
+}
+
 TEST_F(TrainerTest, ALossThatIsNoNumberStopsAndNamesTheLastCheckpoint) {
   run("run", 3);
   options_.resume = true;
@@ -440,6 +476,26 @@ TEST_F(TrainerTest, ADamagedCheckpointIsNamed) {
   EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("optimizer.safetensors"));
   std::filesystem::remove(latest / "optimizer.safetensors");
   EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("optimizer.safetensors"));
+}
+
+TEST_F(TrainerTest, NeedlesAreTriedWithEachMeasurement) {
+  // The tokenizer has few words: a fact with its question takes some 160 tokens.
+  options_.training.sequence_length = 256;
+  options_.training.batch_size = 2;
+  options_.training.micro_batch_size = 0;
+  options_.training.needle_length = 100;
+  EXPECT_THAT(error_of([&] { run("short"); }),
+              HasSubstr("training.needle_length is 100, with this tokenizer"));
+  options_.training.needle_length = 256;
+  run("run");
+  std::vector<double> found;
+  read_metrics(
+      folder_.path() / "run" / "metrics.jsonl", [](const StepMetrics&) {},
+      [&](const EvalMetrics& m) { found.push_back(m.needle_accuracy.value()); });
+  EXPECT_THAT(found, ElementsAre(0, 0)) << "a model of eight steps finds nothing";
+  const std::string picture = bytes_of(folder_.path() / "run" / "needle.svg");
+  EXPECT_THAT(picture, HasSubstr("run, step 8"));
+  EXPECT_THAT(bytes_of(folder_.path() / "run" / "report.html"), HasSubstr("run, step 8"));
 }
 
 TEST_F(TrainerTest, TheReportShowsTheRun) {

@@ -7,10 +7,12 @@
 #include <string>
 
 #include "base/error.h"
+#include "support/error_text.h"
 
 namespace fathom {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 
 std::string section_error(const std::string& section) {
@@ -166,6 +168,14 @@ TEST(TrainingConfigTest, HelpNamesEveryKey) {
   const std::string help = describe_training_keys();
   const OrderedJson defaults = training_config_to_json(TrainingConfig{});
   for (const auto& [key, value] : defaults.items()) EXPECT_THAT(help, HasSubstr("  " + key + " "));
+}
+
+TEST(TrainingConfigTest, NeedlesAreNotLongerThanSequences) {
+  EXPECT_THAT(error_of([] {
+                training_config_from_json(
+                    Json::parse(R"({"training": {"sequence_length": 128, "needle_length": 129}})"), "c.json");
+              }),
+              HasSubstr("c.json: training.needle_length (129) exceeds training.sequence_length (128)"));
 }
 
 }  // namespace
