@@ -73,7 +73,7 @@ std::string cell_at(double x, double y, const NeedleMap& map, std::size_t length
   return fmt::format(
       "<g><title>{} tokens, depth {} %: {} of {} correct, log-probability {:.2f}</title>"
       "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"3\" fill=\"{}\"/>"
-      "<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" fill=\"{}\">{}</text></g>\n",
+      "<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" style=\"fill:{}\">{}</text></g>\n",
       map.options.lengths[length], percent(map.options.depths[depth]), map.cells[length][depth].correct,
       map.options.trials, map.cells[length][depth].log_probability, x + 1, y + 1, kCellWidth - 2,
       kCellHeight - 2, colour_of(accuracy), x + kCellWidth / 2, y + kCellHeight / 2 + 4, ink,

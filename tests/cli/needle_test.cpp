@@ -95,7 +95,7 @@ TEST_F(NeedleCommandTest, LongerTextsNeedAnExtendedModel) {
 }
 
 TEST_F(NeedleCommandTest, WrongUseIsSaid) {
-  EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, "--lengths", "20"}), 1, "more than the length 20");
+  EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, "--lengths", "12"}), 1, "more than the length 12");
   EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, "--haystack", data_ + "/none.txt"}), 1, "none.txt");
   EXPECT_EQ(run_fathom({"needle", run_, "--distractors", "16"}).status, 2);
   EXPECT_EQ(run_fathom({"needle", run_, "--lengths", "0"}).status, 2);

@@ -18,7 +18,7 @@ NeedleMap small_map() {
   return map;
 }
 
-std::size_t count_in(const std::string& text, const std::string& piece) {
+std::size_t times_drawn(const std::string& text, const std::string& piece) {
   std::size_t count = 0;
   for (std::size_t at = text.find(piece); at != std::string::npos; at = text.find(piece, at + 1)) ++count;
   return count;
@@ -26,11 +26,11 @@ std::size_t count_in(const std::string& text, const std::string& piece) {
 
 TEST(NeedlePictureTest, EveryCellHasItsColourAndItsFigures) {
   const std::string svg = needle_svg(small_map(), "a model", 4096);
-  EXPECT_EQ(count_in(svg, "<g><title>"), 6U);
+  EXPECT_EQ(times_drawn(svg, "<g><title>"), 6U);
   EXPECT_THAT(svg, HasSubstr("<title>1024 tokens, depth 0 %: 2 of 4 correct, log-probability -1.50</title>"));
-  EXPECT_EQ(count_in(svg, "fill=\"rgb(23,138,92)\""), 2U) << "right";
-  EXPECT_EQ(count_in(svg, "fill=\"rgb(200,62,45)\""), 2U) << "wrong";
-  EXPECT_EQ(count_in(svg, "fill=\"rgb(243,208,98)\""), 1U) << "half and half";
+  EXPECT_EQ(times_drawn(svg, "fill=\"rgb(23,138,92)\""), 2U) << "right";
+  EXPECT_EQ(times_drawn(svg, "fill=\"rgb(200,62,45)\""), 2U) << "wrong";
+  EXPECT_EQ(times_drawn(svg, "fill=\"rgb(243,208,98)\""), 1U) << "half and half";
   EXPECT_THAT(svg, HasSubstr(">2K</text>"));
   EXPECT_THAT(svg, HasSubstr("45.8 of all, 4 trials a cell"));
   EXPECT_THAT(svg, Not(HasSubstr("class=\"bound\"/>")));
@@ -47,7 +47,7 @@ TEST(NeedlePictureTest, NamesAreEscaped) {
 TEST(NeedlePictureTest, AMapThatWasStoppedShowsWhatItHas) {
   NeedleMap map = small_map();
   map.cells.pop_back();
-  EXPECT_EQ(count_in(needle_svg(map, "a model", 4096), "<g><title>"), 4U);
+  EXPECT_EQ(times_drawn(needle_svg(map, "a model", 4096), "<g><title>"), 4U);
   EXPECT_EQ(needle_json(map).at("cells").size(), 4U);
   EXPECT_DOUBLE_EQ(map.accuracy(), 0.625);
 }

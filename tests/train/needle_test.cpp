@@ -138,8 +138,8 @@ TEST(NeedleTextTest, ACityThatTheTextMentionsIsNotAskedFor) {
 }
 
 TEST(NeedleTextTest, ALengthWithoutRoomForTheNeedleIsAnError) {
-  EXPECT_THAT(error_of([] { NeedleText(needle_tokenizer(), generated_haystack(), 20, 0, 1); }),
-              HasSubstr("more than the length 20"));
+  EXPECT_THAT(error_of([] { NeedleText(needle_tokenizer(), generated_haystack(), 12, 0, 1); }),
+              HasSubstr("more than the length 12"));
 }
 
 TEST(NeedleTextTest, DefaultLengthsAndDepths) {

@@ -14,7 +14,7 @@ namespace {
 using test::error_of;
 using testing::HasSubstr;
 
-std::size_t count_in(const std::string& text, const std::string& piece) {
+std::size_t sentences_with(const std::string& text, const std::string& piece) {
   std::size_t count = 0;
   for (std::size_t at = text.find(piece); at != std::string::npos; at = text.find(piece, at + 1)) ++count;
   return count;
@@ -37,8 +37,8 @@ TEST(RetrievalTextTest, EveryQuestionComesAfterItsFactAndHasItsAnswer) {
       }
     }
     EXPECT_GE(asked, 1U) << document;
-    EXPECT_EQ(asked, count_in(document, "Again, "));
-    EXPECT_EQ(count_in(document, "."), 12U) << "as many sentences as asked for";
+    EXPECT_EQ(asked, sentences_with(document, "Again, "));
+    EXPECT_EQ(sentences_with(document, "."), 12U) << "as many sentences as asked for";
   }
 }
 
@@ -55,8 +55,8 @@ TEST(RetrievalTextTest, SameSeedSameDocument) {
 
 TEST(RetrievalTextTest, SmallAndLargeDocumentsHaveAsManyFactsAsFit) {
   Rng rng(1);
-  EXPECT_EQ(count_in(retrieval_document(rng, 2, 0.3), "Again, "), 1U);
-  EXPECT_EQ(count_in(retrieval_document(rng, 3000, 0.3), "The password of "), fact_keys().size());
+  EXPECT_EQ(sentences_with(retrieval_document(rng, 2, 0.3), "Again, "), 1U);
+  EXPECT_EQ(sentences_with(retrieval_document(rng, 3000, 0.3), "The password of "), fact_keys().size());
   EXPECT_THAT(error_of([&] { retrieval_document(rng, 1, 0.3); }), HasSubstr("no room for a fact"));
 }
 
