@@ -97,6 +97,11 @@ void TokenShardWriter::write(std::span<const std::byte> bytes) {
 
 void TokenShardWriter::add_document(std::span<const std::int32_t> tokens) {
   require(!tokens.empty(), "{}: a document without tokens cannot be stored", path_.string());
+  append(tokens);
+  end_document();
+}
+
+void TokenShardWriter::append(std::span<const std::int32_t> tokens) {
   for (const std::int32_t token : tokens)
     require(token >= 0 && token < vocab_size_, "{}: token {} is outside the vocabulary of {}", path_.string(),
             token, vocab_size_);
@@ -106,7 +111,13 @@ void TokenShardWriter::add_document(std::span<const std::int32_t> tokens) {
   } else {
     write(std::as_bytes(tokens));
   }
-  offsets_.push_back(offsets_.back() + tokens.size());
+  open_tokens_ += tokens.size();
+}
+
+void TokenShardWriter::end_document() {
+  if (open_tokens_ == 0) return;
+  offsets_.push_back(offsets_.back() + open_tokens_);
+  open_tokens_ = 0;
 }
 
 void TokenShardWriter::finish() {

@@ -32,6 +32,11 @@ class TokenShardWriter {
 
   /// Appends a document. Throws `Error` when it is empty or has an id outside the vocabulary.
   void add_document(std::span<const std::int32_t> tokens);
+  /// Appends tokens to the document under way; it begins with the first. Throws `Error` as `add_document`.
+  void append(std::span<const std::int32_t> tokens);
+  /// Ends the document under way; nothing where it has no tokens.
+  void end_document();
+  /// Of the documents that have ended.
   [[nodiscard]] std::int64_t tokens() const { return static_cast<std::int64_t>(offsets_.back()); }
   [[nodiscard]] std::int64_t documents() const { return static_cast<std::int64_t>(offsets_.size()) - 1; }
   void finish();
@@ -44,6 +49,7 @@ class TokenShardWriter {
   Checksum checksum_;
   std::int64_t vocab_size_;
   std::size_t token_width_;
+  std::uint64_t open_tokens_ = 0;  // of the document under way
   std::vector<std::uint64_t> offsets_{0};
   std::vector<std::byte> buffer_;
 

@@ -72,6 +72,11 @@ class Program {
     }
   }
 
+  void kill_after(std::chrono::milliseconds time) const {
+    std::this_thread::sleep_for(time);
+    kill(child_, SIGKILL);  // of a child that has ended and is not waited for yet, nothing comes
+  }
+
   ProgramResult wait() const {
     int status = 0;
     rusage usage{};
@@ -103,6 +108,12 @@ ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments
   const Program program(arguments, {}, {});
   program.signal_once_it_writes(stream, signals, delay);
   return program.wait();
+}
+
+bool run_fathom_and_kill(const std::vector<std::string>& arguments, std::chrono::milliseconds after) {
+  const Program program(arguments, {}, {});
+  program.kill_after(after);
+  return program.wait().status == 128 + SIGKILL;
 }
 
 std::string not_a_clean_failure(const ProgramResult& result, int status) {

@@ -30,6 +30,10 @@ ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments
                                        const std::vector<int>& signals = {SIGINT},
                                        std::chrono::milliseconds delay = {});
 
+/// Runs the binary and kills it (SIGKILL) when it is still running after that time.
+/// @return whether it was killed
+bool run_fathom_and_kill(const std::vector<std::string>& arguments, std::chrono::milliseconds after);
+
 /// A failure as every command must report it: this exit status, nothing but one line on stderr.
 /// @return why it is not; empty when it is
 std::string not_a_clean_failure(const ProgramResult& result, int status);

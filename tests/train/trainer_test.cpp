@@ -51,7 +51,7 @@ class TrainerTest : public testing::Test {
     trainer.add(text);
     write_tokenizer(trainer.finish(), data_);
     PrepareOptions prepare;
-    prepare.corpus.inputs = {input};
+    prepare.sources = {{.inputs = {input}}};
     prepare.output = data_;
     prepare.held_out = 0.05;
     ThreadPool pool(2);

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "train/corpus.h"
+
+namespace fathom {
+
+/// Reads a file that lists corpora to be prepared together:
+///
+///     {"sources": [
+///       {"name": "web", "files": ["web/"], "kind": "jsonl", "field": "content", "weight": 0.7},
+///       {"name": "books", "files": "books.txt.zst", "split_on": "<|endoftext|>", "weight": 0.3}
+///     ]}
+///
+/// `name` and `files` (files or folders, relative to the folder of the list) must be there; `kind` is "auto",
+/// "text" or "jsonl". Throws `Error` naming the key that is wrong or unknown.
+std::vector<CorpusOptions> read_sources_file(const std::filesystem::path& file);
+
+}  // namespace fathom
