@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -92,9 +93,9 @@ std::vector<std::string> reserved_tokens() {
   return {"<｜▁pad▁｜>", "<｜fim▁hole｜>", "<｜fim▁begin｜>", "<｜fim▁end｜>"};
 }
 
-void train_tokenizer(Preparation& preparation, const Options& options, Reporter& reporter) {
+void train_tokenizer(BpeTrainer& trainer, Preparation& preparation, const Options& options,
+                     Reporter& reporter) {
   const double begin = monotonic_seconds();
-  BpeTrainer trainer({.vocab_size = options.vocab_size, .more_special_tokens = reserved_tokens()});
   preparation.for_each_training_text([&](std::string_view text) { trainer.add(text); });
   const TokenizerSpec spec = trainer.finish(
       [&](std::int64_t tokens, std::int64_t wanted) { reporter.show_vocabulary(tokens, wanted); });
@@ -148,6 +149,10 @@ void complete(Options& options) {
 
 void prepare(Options options) {
   complete(options);
+  std::optional<BpeTrainer> trainer;  // now, so that what is wrong with it is said before hours of reading
+  if (options.train_tokenizer)
+    trainer.emplace(
+        BpeTrainerOptions{.vocab_size = options.vocab_size, .more_special_tokens = reserved_tokens()});
   ThreadPool pool(options.threads);
   const double begin = monotonic_seconds();
   Reporter reporter;
@@ -157,11 +162,10 @@ void prepare(Options options) {
     log_info("{}: going on where an earlier run stopped", options.prepare.output.string());
   if (!options.train_tokenizer) {
     install_tokenizer(follow_run(options.tokenizer), options.prepare.output);
-    preparation.load_tokenizer();  // what is wrong with it is said before hours of reading
+    preparation.load_tokenizer();  // now, for the same reason
   }
   preparation.survey();
-  if (options.train_tokenizer && !preparation.has_tokenizer())
-    train_tokenizer(preparation, options, reporter);
+  if (trainer && !preparation.has_tokenizer()) train_tokenizer(*trainer, preparation, options, reporter);
   const DataManifest manifest = preparation.tokenize();
   const double seconds = monotonic_seconds() - begin;
   reporter.finish(fmt::format("{}: prepared in {}, vocabulary {}", options.prepare.output.string(),
