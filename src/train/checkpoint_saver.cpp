@@ -51,9 +51,9 @@ void CheckpointSaver::begin(TrainedTensors tensors, const TrainingState& state) 
   step_ = state.step;
   finished_ = false;
   thread_ = std::thread([this, copies = std::move(tensors), state] {
-    lower_priority_of_this_thread();
     snapshot_->copy();
     snapshot_->wait();
+    lower_priority_of_this_thread();  // nobody waits for the rest
     try {
       save_checkpoint(folder_, config_, training_, copies, state);
     } catch (...) {
