@@ -16,8 +16,6 @@
 namespace fathom::cli {
 namespace {
 
-constexpr std::int64_t kMomentBytes = sizeof(float);
-
 /// What the system could give without swapping; 0 where it does not say.
 std::uint64_t available_memory() {
   std::ifstream file("/proc/meminfo");
@@ -90,7 +88,6 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   const bool saves_beside = training.checkpoint_interval > 0 && training.checkpoint_interval < training.steps;
   const TrainingSizes sizes{.sequence_length = training.sequence_length,
                             .micro_batch = training.micro_batch(),
-                            .moment_bytes = kMomentBytes,
                             .saves_beside = saves_beside,
                             .has_average = training.ema_decay > 0,
                             .has_muon = training.optimizer == OptimizerKind::muon};
@@ -109,12 +106,15 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   forecast.disk_free = free_space(options.output.empty() ? "." : options.output);
   forecast.schedule = schedule_points(plan);
 
-  const TrainingMemory one = training_memory(
-      config, {.sequence_length = training.sequence_length, .micro_batch = 1, .saves_beside = false});
-  const bool fits = forecast.memory_available == 0 || one.peak() < forecast.memory_available;
+  TrainingSizes one = sizes;
+  one.micro_batch = 1;
+  one.has_average = one.saves_beside = false;
+  const bool fits =
+      forecast.memory_available == 0 || training_memory(config, one).peak() < forecast.memory_available;
   if (!measure || !fits) return forecast;
   RunForecast::Time time;
-  time.timing = time_training_step(config, training.optimizer, training.sequence_length, pool);
+  time.timing =
+      time_training_step(config, training.optimizer, sizes.precision, training.sequence_length, pool);
   time.training = static_cast<double>(sequences) * time.timing.sequence +
                   static_cast<double>(training.steps) * time.timing.update;
   // A forward pass is a third of forward and backward.

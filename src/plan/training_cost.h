@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "model/config.h"
+#include "numerics/precision.h"
 
 namespace fathom {
 
@@ -30,17 +31,17 @@ TrainingFlops training_flops_per_token(const ModelConfig& config, std::int64_t s
 /// What decides the memory of a training step, beside the model.
 struct TrainingSizes {
   std::int64_t sequence_length = 0;
-  std::int64_t micro_batch = 0;   // sequences in one forward pass
-  std::int64_t moment_bytes = 4;  // of one value of one of the two moments
-  bool saves_beside = true;       // checkpoints are written while training goes on
-  bool has_average = false;       // an average of the weights is kept
-  bool has_muon = false;          // one moment is enough for the matrices of linear maps and experts
+  std::int64_t micro_batch = 0;  // sequences in one forward pass
+  Precision precision = Precision::f32;
+  bool saves_beside = true;  // checkpoints are written while training goes on
+  bool has_average = false;  // an average of the weights is kept
+  bool has_muon = false;     // one moment is enough for the matrices of linear maps and experts
 };
 
-/// Bytes by what they are for, of a step in f32. Activations follow what the layers' headers say they keep;
-/// work space is what the widest layer needs beside that, with room for the allocator's rounding.
+/// Bytes by what they are for. Activations follow what the layers' headers say they keep; work space is what
+/// the widest layer needs beside that, and the head.
 struct TrainingMemory {
-  std::uint64_t weights = 0;
+  std::uint64_t weights = 0;  // f32, and their codes where products are of FP8
   std::uint64_t gradients = 0;
   std::uint64_t moments = 0;
   std::uint64_t average = 0;

@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "model/context.h"
+#include "model/fp8_weights.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
 
@@ -25,13 +26,17 @@ Batch random_sequence(const ModelConfig& config, std::int64_t length) {
 
 }  // namespace
 
-StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, std::int64_t sequence_length,
-                              ThreadPool& pool) {
+StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, Precision precision,
+                              std::int64_t sequence_length, ThreadPool& pool) {
   constexpr int kRuns = 2;  // the first one touches fresh memory
-  const Context context{pool};
+  const Context context{pool, precision};
   TransformerWeights weights = random_weights(config, 1, &pool);
   const Transformer model(config, weights, sequence_length);
-  Optimizer optimizer(config, weights, DType::f32, kind);
+  Optimizer optimizer(config, weights, moments_dtype(precision), kind);
+  const auto quantize = [&] {
+    if (precision == Precision::fp8) quantize_weights(context, weights);
+  };
+  quantize();
   const Batch batch = random_sequence(config, sequence_length);
   const LossFactors factors;
   StepTiming timing;
@@ -42,6 +47,7 @@ StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, std
     model.backward(context, batch, factors, 1.0, saved, optimizer.gradients());
     const double middle = monotonic_seconds();
     optimizer.step(context, {.learning_rate = 0}, i, optimizer.gradient_norm(context));
+    quantize();
     timing = {middle - begin, monotonic_seconds() - middle};
   }
   return timing;

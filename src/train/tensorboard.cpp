@@ -40,6 +40,7 @@ void TensorboardLog::append(const StepMetrics& metrics) {
 
 void TensorboardLog::append(const EvalMetrics& metrics) {
   std::vector<Scalar> scalars = {{"held_out/loss", metrics.loss}};
+  add(scalars, "held_out/averaged_loss", metrics.averaged_loss);
   add(scalars, "held_out/mtp_loss", metrics.mtp_loss);
   scalars.push_back({"held_out/bits_per_byte", metrics.bits_per_byte});
   add(scalars, "held_out/max_vio", metrics.max_vio);

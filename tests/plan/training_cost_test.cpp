@@ -42,12 +42,28 @@ TEST(TrainingCostTest, MemoryFollowsItsSizes) {
   EXPECT_EQ(one.snapshot, 12 * parameters);
   EXPECT_GT(four.activations, 2 * one.activations);
   EXPECT_EQ(four.weights, one.weights);
-  const TrainingMemory narrow = training_memory(
-      config, {.sequence_length = 64, .micro_batch = 1, .moment_bytes = 2, .saves_beside = false});
-  EXPECT_EQ(narrow.moments, 4 * parameters);
-  EXPECT_EQ(narrow.snapshot, 0U);
-  EXPECT_EQ(narrow.peak(),
-            narrow.weights + narrow.gradients + narrow.moments + narrow.activations + narrow.work_space);
+  EXPECT_EQ(one.peak(),
+            one.weights + one.gradients + one.moments + one.activations + one.work_space + one.snapshot);
+}
+
+TEST(TrainingCostTest, NarrowerPrecisionsKeepLess) {
+  ModelConfig config = model_config_from_json(Json{{"model_type", "deepseek_v3"}}, "DeepSeek-V3");
+  config.num_hidden_layers = 5;
+  const auto parameters = static_cast<std::uint64_t>(trained_parameters(config).total());
+  const auto memory = [&](Precision precision) {
+    return training_memory(
+        config, {.sequence_length = 4096, .micro_batch = 4, .precision = precision, .saves_beside = false});
+  };
+  const TrainingMemory f32 = memory(Precision::f32);
+  const TrainingMemory bf16 = memory(Precision::bf16);
+  const TrainingMemory fp8 = memory(Precision::fp8);
+  const auto head = static_cast<double>(4 * config.vocab_size * config.hidden_size);  // f32 in each
+  const auto kept = [&](const TrainingMemory& m) { return static_cast<double>(m.activations) - head; };
+  EXPECT_EQ(bf16.moments, 4 * parameters);
+  EXPECT_EQ(fp8.weights, 5 * parameters) << "with their codes";
+  EXPECT_LT(kept(bf16), 0.65 * kept(f32));
+  EXPECT_LT(kept(fp8), 0.85 * kept(bf16));
+  EXPECT_EQ(f32.snapshot, 0U);
 }
 
 TEST(TrainingCostTest, AnAverageCostsAModelAndMuonSavesMomentsOfMatrices) {
@@ -70,6 +86,7 @@ TEST(TrainingCostTest, ACheckpointHoldsTheExactWeightsBesideNarrowOnes) {
   const auto parameters = static_cast<std::uint64_t>(trained_parameters(config).total());
   EXPECT_EQ(checkpoint_bytes(config, 4, {}), 12 * parameters);
   EXPECT_EQ(checkpoint_bytes(config, 2, {}), 14 * parameters);
+  EXPECT_EQ(checkpoint_bytes(config, 2, {.precision = Precision::bf16}), 10 * parameters);
   EXPECT_EQ(checkpoint_bytes(config, 2, {.has_average = true}), 20 * parameters);
 }
 
