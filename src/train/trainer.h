@@ -42,9 +42,10 @@ struct TrainResult {
 /// The weights after step n are a function of config, data and seed: they do not depend on the number of
 /// threads, nor on how often the run was stopped and resumed.
 /// Memory: four f32 arrays of the size of the model (weights, gradients, two moments), and the activations of
-/// one micro-batch; while a checkpoint is written, a copy of what is in it (train/checkpoint_saver.h).
-/// Throws `Error` when the run folder holds a run and `resume` is false, when the data is not what a resumed
-/// run was trained on, and when the loss or the gradient is not finite (naming the last good checkpoint).
+/// one micro-batch; one array more for averaged weights, and while a checkpoint is written, a copy of what is
+/// in it (train/checkpoint_saver.h). Throws `Error` when the run folder holds a run and `resume` is false,
+/// when the data is not what a resumed run was trained on, and, naming the last good checkpoint, when loss or
+/// gradient are not finite or spike (train/spike_detector.h).
 TrainResult train(const TrainOptions& options, ThreadPool& pool);
 
 }  // namespace fathom
