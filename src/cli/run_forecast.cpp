@@ -88,6 +88,7 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   const bool saves_beside = training.checkpoint_interval > 0 && training.checkpoint_interval < training.steps;
   const TrainingSizes sizes{.sequence_length = training.sequence_length,
                             .micro_batch = training.micro_batch(),
+                            .precision = training.precision,
                             .saves_beside = saves_beside,
                             .has_average = training.ema_decay > 0,
                             .has_muon = training.optimizer == OptimizerKind::muon};
@@ -98,7 +99,7 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   forecast.tokens = sequences * training.sequence_length;
   forecast.data_tokens = manifest.train.tokens;
 
-  const auto weight_bytes = static_cast<std::int64_t>(dtype_size(training.checkpoint_dtype));
+  const auto weight_bytes = static_cast<std::int64_t>(dtype_size(training.stored_dtype()));
   forecast.checkpoint_bytes = checkpoint_bytes(config, weight_bytes, sizes);
   const std::int64_t written = times(training.steps, training.checkpoint_interval);
   forecast.checkpoints =

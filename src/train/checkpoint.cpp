@@ -164,9 +164,9 @@ std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& c
                                       const TrainingState& state) {
   const std::filesystem::path folder = run.begin_checkpoint(state.step);
   try {
-    save_model(folder, config, trained.weights, {.dtype = training.checkpoint_dtype});
+    save_model(folder, config, trained.weights, {.dtype = training.stored_dtype()});
     std::vector<NamedWeights> groups = trained.optimizer;
-    if (training.checkpoint_dtype != DType::f32) {
+    if (training.stored_dtype() != DType::f32) {
       groups.push_back({std::string(kMaster), trained.weights});
       if (trained.average) groups.push_back({std::string(kAverage), *trained.average});
     }
@@ -175,7 +175,7 @@ std::filesystem::path save_checkpoint(const RunFolder& run, const ModelConfig& c
     if (trained.average) {
       const std::filesystem::path average = average_folder(folder);
       create_folders(average);
-      save_model(average, config, *trained.average, {.dtype = training.checkpoint_dtype});
+      save_model(average, config, *trained.average, {.dtype = training.stored_dtype()});
       install_tokenizer(state.data, average);
       sync_folder(average);
     }

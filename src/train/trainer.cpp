@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "model/fp8_weights.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
 #include "train/batch_loader.h"
@@ -48,14 +49,14 @@ class Run {
       : options_(options),
         training_(options.training),
         plan_(training_, "config"),
-        context_{pool},
+        context_{pool, training_.precision},
         manifest_(load_data_manifest(options.data)),
         config_(config_for_run(options, manifest_)),
         folder_(options.output),
         resumed_(find_checkpoint()),
         weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
                           : initial_weights(options, config_)),
-        optimizer_(config_, weights_, DType::f32, training_.optimizer),
+        optimizer_(config_, weights_, moments_dtype(training_.precision), training_.optimizer),
         average_(initial_average()),
         saver_(folder_, config_, training_),
         train_data_(open_sources(options.data, manifest_, "train", pool)),
@@ -72,6 +73,7 @@ class Run {
     check_needle_length();
     state_ = restored_state();
     saved_step_ = state_.step;
+    quantize();
     write_run_config(folder_.config_file(), config_, training_);
   }
 
@@ -174,10 +176,16 @@ class Run {
     require_no_spike();
     saver_.before_change(context_.pool);
     StepMetrics metrics = step_.update(context_, gradients, state_);
+    quantize();
     if (average_) average_->update(context_);
     metrics.checkpoint_stall_seconds = saver_.take_stall_seconds();
     metrics.tokens_per_second = static_cast<double>(gradients.losses.targets) / (monotonic_seconds() - begin);
     return metrics;
+  }
+
+  /// After each change of the weights.
+  void quantize() {
+    if (context_.precision == Precision::fp8) quantize_weights(context_, weights_);
   }
 
   void require_finite(std::string_view what, double value) {
@@ -226,8 +234,9 @@ class Run {
 
   void evaluate() {
     last_eval_ = evaluation_.run(context_, step_.model(), state_.step);
+    // The average has no FP8 codes.
     if (averaged_model_)
-      last_eval_->averaged_loss = evaluation_.run(context_, *averaged_model_, state_.step).loss;
+      last_eval_->averaged_loss = evaluation_.run(context_.without_fp8(), *averaged_model_, state_.step).loss;
     if (training_.needle_length > 0) last_eval_->needle_accuracy = try_needles();
     report_.add(*last_eval_);
     report_.write(folder_.report_file());

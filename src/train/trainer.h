@@ -41,11 +41,11 @@ struct TrainResult {
 ///
 /// The weights after step n are a function of config, data and seed: they do not depend on the number of
 /// threads, nor on how often the run was stopped and resumed.
-/// Memory: four f32 arrays of the size of the model (weights, gradients, two moments), and the activations of
-/// one micro-batch; one array more for averaged weights, and while a checkpoint is written, a copy of what is
-/// in it (train/checkpoint_saver.h). Throws `Error` when the run folder holds a run and `resume` is false,
-/// when the data is not what a resumed run was trained on, and, naming the last good checkpoint, when loss or
-/// gradient are not finite or spike (train/spike_detector.h).
+/// Memory: weights and gradients in f32, two moments in f32 or BF16 and, in FP8, the weights' codes, all of
+/// the size of the model, and the activations of one micro-batch; one array more for averaged weights, and
+/// while a checkpoint is written, a copy of what is in it (train/checkpoint_saver.h). Throws `Error` when the
+/// run folder holds a run and `resume` is false, when the data is not what a resumed run was trained on, and,
+/// naming the last good checkpoint, when loss or gradient are not finite or spike (train/spike_detector.h).
 TrainResult train(const TrainOptions& options, ThreadPool& pool);
 
 }  // namespace fathom

@@ -20,10 +20,10 @@ namespace fathom {
 namespace {
 
 using Config = TrainingConfig;
-using Member =
-    std::variant<std::int64_t Config::*, std::optional<std::int64_t> Config::*, double Config::*,
-                 std::optional<double> Config::*, Schedule Config::*, std::optional<RunPosition> Config::*,
-                 DType Config::*, Balance Config::*, OptimizerKind Config::*>;
+using Member = std::variant<std::int64_t Config::*, std::optional<std::int64_t> Config::*, double Config::*,
+                            std::optional<double> Config::*, Schedule Config::*,
+                            std::optional<RunPosition> Config::*, std::optional<DType> Config::*,
+                            Balance Config::*, OptimizerKind Config::*, Precision Config::*>;
 
 struct Key {
   std::string_view name;
@@ -85,6 +85,8 @@ const auto& keys() {
        "stop when loss or gradient norm stays above the median of the last steps by this many times their "
        "spread; 0: never"},
       {"spike_steps", &Config::spike_steps, 1, 1e6, "steps in a row that make it a spike"},
+      {"precision", &Config::precision, 0, 0,
+       "f32, bf16, or fp8: the report's E4M3 tiles where it has them; docs/training.md says what is in what"},
       {"seed", &Config::seed, 0, kAnyCount, "of the initial weights and of the order of the data"},
       {"eval_interval", &Config::eval_interval, 0, kAnyCount,
        "steps between measurements of the held-out loss; 0: only at the end"},
@@ -98,7 +100,8 @@ const auto& keys() {
       {"keep_checkpoints", &Config::keep_checkpoints, 0, kAnyCount,
        "newest checkpoints that stay; 0: all of them"},
       {"checkpoint_dtype", &Config::checkpoint_dtype, 0, 0,
-       "type of the weights in model.safetensors, f32 or bf16; the optimizer's file keeps f32 either way"},
+       "weights in model.safetensors: f32, bf16 or f8_e4m3; default as precision; the optimizer's file keeps "
+       "f32 always"},
   };
   return list;
 }
@@ -108,7 +111,14 @@ template <typename Choice>
 using Words = std::span<const std::pair<std::string_view, Choice>>;
 
 Words<DType> words_of(DType /*kind*/) {
-  static constexpr std::pair<std::string_view, DType> kWords[] = {{"f32", DType::f32}, {"bf16", DType::bf16}};
+  static constexpr std::pair<std::string_view, DType> kWords[] = {
+      {"f32", DType::f32}, {"bf16", DType::bf16}, {"f8_e4m3", DType::f8_e4m3}};
+  return kWords;
+}
+
+Words<Precision> words_of(Precision /*kind*/) {
+  static constexpr std::pair<std::string_view, Precision> kWords[] = {
+      {"f32", Precision::f32}, {"bf16", Precision::bf16}, {"fp8", Precision::fp8}};
   return kWords;
 }
 
@@ -189,17 +199,23 @@ struct Reader {
     }
   }
   template <typename Choice>
-  requires std::is_enum_v<Choice>
-  void operator()(Choice Config::*member) const {
+  [[nodiscard]] Choice choice() const {
     std::string known;
     for (const auto& [word, choice] : words_of(Choice{})) {
-      if (value == word) {
-        config.*member = choice;
-        return;
-      }
+      if (value == word) return choice;
       known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", word);
     }
     fail("{}: training.{} must be one of {}, not {}", where, key.name, known, value.dump());
+  }
+  template <typename Choice>
+  requires std::is_enum_v<Choice>
+  void operator()(Choice Config::*member) const { config.*member = choice<Choice>(); }
+  void operator()(std::optional<DType> Config::*member) const {
+    if (value.is_null()) {
+      (config.*member).reset();
+    } else {
+      config.*member = choice<DType>();
+    }
   }
 };
 
@@ -218,13 +234,35 @@ struct Writer {
   }
   template <typename Choice>
   requires std::is_enum_v<Choice> OrderedJson operator()(Choice Config::*member) const {
+    return word_of(config.*member);
+  }
+  OrderedJson operator()(std::optional<DType> Config::*member) const {
+    return (config.*member).has_value() ? word_of(*(config.*member)) : OrderedJson(nullptr);
+  }
+
+ private:
+  template <typename Choice>
+  static OrderedJson word_of(Choice value) {
     for (const auto& [word, choice] : words_of(Choice{}))
-      if (choice == config.*member) return word;
+      if (choice == value) return word;
     fail("a training config holds a choice that has no word");
   }
 };
 
 }  // namespace
+
+DType TrainingConfig::stored_dtype() const {
+  if (checkpoint_dtype) return *checkpoint_dtype;
+  switch (precision) {
+    case Precision::f32:
+      break;
+    case Precision::bf16:
+      return DType::bf16;
+    case Precision::fp8:
+      return DType::f8_e4m3;
+  }
+  return DType::f32;
+}
 
 double balance_factor(const TrainingConfig& training, const ModelConfig& model) {
   constexpr double kReportsAlpha = 0.0001;

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "model/config.h"
 #include "numerics/dtype.h"
+#include "numerics/precision.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -58,8 +59,11 @@ struct TrainingConfig {
   std::int64_t needle_length = 0;  // 0: none
   std::int64_t checkpoint_interval = 500;
   std::int64_t keep_checkpoints = 2;
-  DType checkpoint_dtype = DType::f32;
+  Precision precision = Precision::f32;
+  std::optional<DType> checkpoint_dtype;
 
+  /// What checkpoints' weights are stored in: as asked, or as the precision multiplies them.
+  [[nodiscard]] DType stored_dtype() const;
   /// Most sequences in one forward pass.
   [[nodiscard]] std::int64_t micro_batch() const {
     return micro_batch_size > 0 ? micro_batch_size : batch_size;

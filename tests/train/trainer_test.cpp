@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "io/checkpoint_folder.h"
 #include "model/load.h"
 #include "model/save.h"
 #include "support/error_text.h"
@@ -153,6 +154,63 @@ TEST_F(TrainerTest, AKilledRunGoesOnFromItsLastCheckpoint) {
   run("killed");
   EXPECT_EQ(state("killed"), state("whole"));
   EXPECT_EQ(metrics("killed"), metrics("whole"));
+}
+
+TEST_F(TrainerTest, ResumeIsExactInEveryPrecisionWithAnyNumberOfThreads) {
+  for (const auto& [name, precision] : {std::pair{"bf16", Precision::bf16}, {"fp8", Precision::fp8}}) {
+    options_.training.precision = precision;
+    options_.resume = false;
+    const std::string whole = std::string("whole-") + name;
+    const std::string parts = std::string("parts-") + name;
+    run(whole);
+    run(parts, 3, 1);
+    options_.resume = true;
+    run(parts, 5, 3);
+    run(parts, {}, 2);
+    EXPECT_EQ(state(parts), state(whole)) << name;
+    EXPECT_EQ(metrics(parts), metrics(whole)) << name;
+  }
+}
+
+TEST_F(TrainerTest, LossFallsInFp8AndTheCheckpointIsAReleasedStyleOne) {
+  options_.training.precision = Precision::fp8;
+  options_.training.steps = 30;
+  const TrainResult result = run("run");
+  EXPECT_LT(result.evaluation->loss, 0.5 * std::log(272.0));
+  const Json config = read_json_file(result.checkpoint / "config.json");
+  EXPECT_EQ(config.at("quantization_config"),
+            Json::parse(R"({"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+                            "weight_block_size": [128, 128]})"));
+  const CheckpointFolder weights(result.checkpoint);
+  EXPECT_EQ(weights.get("model.layers.1.mlp.experts.0.up_proj.weight").dtype(), DType::f8_e4m3);
+  EXPECT_EQ(weights.get("model.layers.1.mlp.experts.0.up_proj.weight_scale_inv").dtype(), DType::f32);
+  for (const char* wide : {"model.embed_tokens.weight", "lm_head.weight", "model.layers.1.mlp.gate.weight",
+                           "model.layers.0.input_layernorm.weight", "model.layers.3.eh_proj.weight"})
+    EXPECT_EQ(weights.get(wide).dtype(), DType::bf16) << wide;
+  const SafetensorsFile optimizer(result.checkpoint / "optimizer.safetensors");
+  EXPECT_EQ(optimizer.get("first_moment.model.norm.weight").dtype(), DType::bf16);
+  EXPECT_EQ(optimizer.get("master.model.norm.weight").dtype(), DType::f32);
+}
+
+TEST_F(TrainerTest, PrecisionMayChangeOnResume) {
+  run("run", 3);
+  options_.resume = true;
+  options_.training.precision = Precision::fp8;
+  run("run", 5);
+  options_.training.precision = Precision::f32;
+  EXPECT_TRUE(run("run").complete);
+}
+
+TEST_F(TrainerTest, ALossThatIsNoNumberIsFoundInFp8) {
+  options_.training.precision = Precision::fp8;
+  run("run", 3);
+  options_.resume = true;
+  options_.training.learning_rate = 1e3;
+  options_.training.gradient_clip = 0;
+  options_.training.weight_decay = 1e3;
+  options_.training.steps = 60;
+  options_.training.checkpoint_interval = 0;
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("the last good checkpoint is"));
 }
 
 TEST_F(TrainerTest, ResumeBeginsARunThatHasNoCheckpoint) {

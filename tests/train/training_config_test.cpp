@@ -70,8 +70,21 @@ TEST(TrainingConfigTest, WrongValuesAreNamed) {
   EXPECT_THAT(section_error(R"({"learning_rate": true})"),
               HasSubstr("training.learning_rate must be a number"));
   EXPECT_THAT(section_error(R"({"checkpoint_dtype": "f64"})"),
-              HasSubstr("must be one of \"f32\", \"bf16\", not \"f64\""));
+              HasSubstr("must be one of \"f32\", \"bf16\", \"f8_e4m3\", not \"f64\""));
   EXPECT_THAT(section_error(R"([1])"), HasSubstr("\"training\" must be an object"));
+}
+
+TEST(TrainingConfigTest, CheckpointsAreStoredAsThePrecisionMultipliesUnlessAsked) {
+  const auto stored = [](const char* section) {
+    return training_config_from_json({{"training", Json::parse(section)}}, "config.json").stored_dtype();
+  };
+  EXPECT_EQ(stored("{}"), DType::f32);
+  EXPECT_EQ(stored(R"({"precision": "bf16"})"), DType::bf16);
+  EXPECT_EQ(stored(R"({"precision": "fp8", "checkpoint_dtype": null})"), DType::f8_e4m3);
+  EXPECT_EQ(stored(R"({"precision": "fp8", "checkpoint_dtype": "f32"})"), DType::f32);
+  EXPECT_EQ(stored(R"({"checkpoint_dtype": "f8_e4m3"})"), DType::f8_e4m3);
+  EXPECT_THAT(section_error(R"({"precision": "fp4"})"),
+              HasSubstr("training.precision must be one of \"f32\", \"bf16\", \"fp8\", not \"fp4\""));
 }
 
 TEST(TrainingConfigTest, ValuesAtOddsAreNamed) {
