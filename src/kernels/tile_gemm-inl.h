@@ -88,12 +88,9 @@ inline void TileGemm(std::int64_t m, std::int64_t n, std::int64_t k, TileLeft a,
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE void TransposeFour(const float* row0, const float* row1, const float* row2, const float* row3,
                               float* to, std::int64_t to_stride) {
-  for (std::int64_t i = 0; i < 4; ++i) {
-    to[i * to_stride] = row0[i];
-    to[i * to_stride + 1] = row1[i];
-    to[i * to_stride + 2] = row2[i];
-    to[i * to_stride + 3] = row3[i];
-  }
+  const float* rows[] = {row0, row1, row2, row3};  // at any byte
+  for (std::int64_t i = 0; i < 4; ++i)
+    for (std::int64_t r = 0; r < 4; ++r) std::memcpy(to + i * to_stride + r, rows[r] + i, sizeof(float));
 }
 #else
 /// Four rows of four.
