@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Long context in miniature: a model learns to find facts in texts of 128 tokens, and YaRN extends it in two stages,
 # to 512 and to 2,048, as the technical report extends DeepSeek-V3 from 4K to 32K and 128K (section 4.3). Needle maps of
-# the model before and after each stage; some three minutes on two idle cores. Everything it makes lies in
+# the model before and after each stage; some minutes on two idle cores. Everything it makes lies in
 # reproduce-run/long_context/; the pictures go to docs/figures/.
 #
 # usage: tools/reproduce/long_context.sh [path of the fathom binary]
