@@ -197,7 +197,7 @@ Tensor Transformer::forward_cached(const Context& context, std::span<const std::
 }
 
 Tensor Transformer::head(const Context& context, const Tensor& hidden) const {
-  return linear_forward(context, weights_.lm_head, hidden);
+  return linear_forward(context.without_fp8(), weights_.lm_head, hidden);
 }
 
 }  // namespace fathom

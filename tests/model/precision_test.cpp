@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -255,6 +256,16 @@ TEST(PrecisionTest, EveryKindOfModelTrainsInEveryPrecision) {
       EXPECT_NEAR(pass.losses.main, expected, 0.05 * expected);
       for (const NamedGradient& gradient : pass.gradients)
         for (const float value : gradient.values) ASSERT_TRUE(std::isfinite(value)) << gradient.spec.name;
+
+      ThreadPool pool(1);
+      const Context context{pool, precision};
+      const Transformer transformer(model.config, weights, 64);
+      LatentCache cache(model.config, 9);
+      const std::span<const std::int32_t> text = std::span(batch.tokens).first(9);
+      for (const Tensor& logits :
+           {transformer.head(context, transformer.forward_cached(context, text, cache)),
+            transformer.head(context, transformer.hidden_states(context, text, Sequences::uniform(1, 9)))})
+        for (const float value : logits.values()) ASSERT_TRUE(std::isfinite(value)) << "of the head";
     }
   }
 }
