@@ -16,7 +16,7 @@ constexpr std::int64_t kLargeSide = 512;
 
 }  // namespace
 
-Muon::Muon(std::vector<Matrix> matrices, DType momentum) : momentum_(momentum) {
+Muon::Muon(const std::vector<Matrix>& matrices, DType momentum) : momentum_(momentum) {
   for (const Matrix& matrix : matrices)
     (std::min(matrix.rows, matrix.cols) < kLargeSide ? small_ : large_).push_back(matrix);
   // The longest first, so that no thread is left alone with one at the end.

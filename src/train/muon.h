@@ -35,7 +35,7 @@ class Muon {
   /// Without matrices.
   Muon() = default;
   /// @param momentum  what it is stored in: f32 or bf16
-  Muon(std::vector<Matrix> matrices, DType momentum);
+  Muon(const std::vector<Matrix>& matrices, DType momentum);
 
   /// Moves the weights against the gradients, then zeroes those. Small matrices are taken many at once, large
   /// ones are shared by the threads: by size alone, and results do not depend on the threads either way.

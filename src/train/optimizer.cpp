@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <utility>
 
 #include "base/error.h"
 #include "kernels/adamw.h"
@@ -75,7 +74,7 @@ Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DTy
                          static_cast<std::size_t>(std::min(kChunk, value.size() - begin)),
                          is_decayed(spec.kind), of_muon});
   });
-  muon_ = Muon(std::move(matrices), moments);
+  muon_ = Muon(matrices, moments);
 }
 
 double Optimizer::gradient_norm(const Context& context) const {
