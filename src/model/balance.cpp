@@ -122,7 +122,7 @@ void add_sequence_balance_gradient(const Context& context, const Tensor& affinit
 }
 
 double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> load, std::int64_t top_k,
-                          Tensor& frequency) {
+                          bool normalised, Tensor& frequency) {
   const std::int64_t tokens = affinity.dim(0);
   const std::int64_t experts = affinity.dim(1);
   require(static_cast<std::int64_t>(load.size()) == experts, "loads of {} experts for affinities of {}",
@@ -130,9 +130,11 @@ double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> 
   frequency = Tensor::zeros({1, experts});
   if (tokens == 0) return 0.0;
   std::vector<double> sums(load.size(), 0.0);  // T · P_i
-  for (std::int64_t t = 0; t < tokens; ++t)
-    for (std::size_t i = 0; i < sums.size(); ++i)
-      sums[i] += static_cast<double>(affinity.f32()[t * experts + static_cast<std::int64_t>(i)]);
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const float* row = affinity.f32() + t * experts;
+    const double inverse = normalised ? 1.0 / row_sum(row, experts) : 1.0;
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(row[i]) * inverse;
+  }
   const double per_selection = static_cast<double>(experts) / static_cast<double>(top_k * tokens);
   double loss = 0.0;
   for (std::size_t i = 0; i < sums.size(); ++i) {
@@ -143,8 +145,13 @@ double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> 
   return loss;
 }
 
-void add_batch_balance_gradient(const Context& context, const Tensor& frequency, double scale,
-                                Tensor& daffinity) {
+void add_batch_balance_gradient(const Context& context, const Tensor& affinity, const Tensor& frequency,
+                                bool normalised, double scale, Tensor& daffinity) {
+  if (normalised) {
+    const Sequences whole = Sequences::uniform(1, affinity.dim(0));
+    add_sequence_balance_gradient(context, affinity, whole, frequency, scale, daffinity);
+    return;
+  }
   constexpr std::size_t kTokensPerItem = 64;
   const std::int64_t experts = daffinity.dim(1);
   const auto factor = static_cast<float>(scale / static_cast<double>(daffinity.dim(0)));

@@ -50,16 +50,18 @@ void add_sequence_balance_gradient(const Context& context, const Tensor& affinit
 ///
 ///     sum_i f_i · P_i,   f_i = N_r / (K_r · T) · load_i,   P_i = 1/T · sum_t s_{i,t}.
 ///
-/// Unlike the sequence-wise loss it counts what routing chose, group limit included, and takes the affinities
-/// as they are: those of a sigmoid do not add up to 1.
+/// Unlike the sequence-wise loss it counts what routing chose, group limit included. Affinities are taken as
+/// they are, or where gates are normalised as s_{i,t} / sum_j s_{j,t}: a softmax's are the same, but a
+/// sigmoid's could else all go to zero, which lowers the loss, evens nothing, and leaves normalised gates as
+/// they were.
 /// @param affinity   [tokens, n_routed_experts], s
 /// @param load       [n_routed_experts], tokens that chose each expert
 /// @param frequency  [1, n_routed_experts], filled with f_i: the gradient takes it as a constant
 double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> load, std::int64_t top_k,
-                          Tensor& frequency);
+                          bool normalised, Tensor& frequency);
 
 /// daffinity += scale · the gradient of `batch_balance_loss` at the affinities.
-void add_batch_balance_gradient(const Context& context, const Tensor& frequency, double scale,
-                                Tensor& daffinity);
+void add_batch_balance_gradient(const Context& context, const Tensor& affinity, const Tensor& frequency,
+                                bool normalised, double scale, Tensor& daffinity);
 
 }  // namespace fathom

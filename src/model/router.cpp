@@ -112,7 +112,7 @@ Routing Router::forward(const Context& context, const Tensor& x, const Sequences
     saved->balance_loss =
         config_.has_sequence_wise_loss()
             ? sequence_balance_loss(context, affinity, sequences, top_k, saved->balance_frequency)
-            : batch_balance_loss(affinity, routing.load, top_k, saved->balance_frequency);
+            : batch_balance_loss(affinity, routing.load, top_k, normalises(), saved->balance_frequency);
     saved->affinity = affinity;
     saved->routing = routing;
   }
@@ -149,7 +149,8 @@ Tensor Router::backward_input(const Context& context, const Tensor& dgates, cons
     add_sequence_balance_gradient(context, saved.affinity, sequences, saved.balance_frequency, balance_alpha,
                                   dlogits);
   else if (balance_alpha != 0.0)
-    add_batch_balance_gradient(context, saved.balance_frequency, balance_alpha, dlogits);
+    add_batch_balance_gradient(context, saved.affinity, saved.balance_frequency, normalises(), balance_alpha,
+                               dlogits);
   context.pool.parallel_ranges(
       static_cast<std::size_t>(tokens), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
         const std::int64_t offset = static_cast<std::int64_t>(begin) * experts;

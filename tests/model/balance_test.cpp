@@ -84,31 +84,39 @@ TEST(BalanceTest, TheBatchLossCountsWhatRoutingChose) {
   std::ranges::copy(std::vector<float>{0.5F, 0.25F, 0.25F, 0.5F, 0.75F, 0.25F, 0.25F, 0.25F}, s.f32());
   Tensor frequency;
   // f = 4 / (2 · 2) · load; P = means of the columns.
-  const double loss = batch_balance_loss(s, std::vector<std::int64_t>{1, 2, 1, 0}, 2, frequency);
+  const double loss = batch_balance_loss(s, std::vector<std::int64_t>{1, 2, 1, 0}, 2, false, frequency);
   EXPECT_THAT(frequency.values(), ElementsAre(1.0F, 2.0F, 1.0F, 0.0F));
   EXPECT_DOUBLE_EQ(loss, 0.625 + 2 * 0.25 + 0.25);
-  EXPECT_DOUBLE_EQ(batch_balance_loss(affinities(0, 4), std::vector<std::int64_t>(4), 2, frequency), 0.0);
-  EXPECT_THROW(batch_balance_loss(s, std::vector<std::int64_t>{1}, 2, frequency), Error);
+  // Both rows add up to 1.5.
+  EXPECT_DOUBLE_EQ(batch_balance_loss(s, std::vector<std::int64_t>{1, 2, 1, 0}, 2, true, frequency),
+                   loss / 1.5);
+  EXPECT_DOUBLE_EQ(batch_balance_loss(affinities(0, 4), std::vector<std::int64_t>(4), 2, false, frequency),
+                   0.0);
+  EXPECT_THROW(batch_balance_loss(s, std::vector<std::int64_t>{1}, 2, false, frequency), Error);
 }
 
 TEST(BalanceTest, TheBatchLosssGradientIsItsSlope) {
   ThreadPool pool(2);
   const std::vector<std::int64_t> load = {2, 7, 1, 4, 0, 4};
-  Tensor s = affinities(9, 6);
-  Tensor frequency;
-  batch_balance_loss(s, load, 2, frequency);
-  Tensor gradient = Tensor::zeros(s.shape());
-  add_batch_balance_gradient(Context{pool}, frequency, 3.0, gradient);
-  for (std::size_t i = 0; i < s.values().size(); ++i) {
-    constexpr float kStep = 0.0625F;  // the loss is linear in the affinities while the loads stay
-    Tensor ignored;
-    const float kept = s.values()[i];
-    s.values()[i] = kept + kStep;
-    const double above = batch_balance_loss(s, load, 2, ignored);
-    s.values()[i] = kept - kStep;
-    const double below = batch_balance_loss(s, load, 2, ignored);
-    s.values()[i] = kept;
-    EXPECT_NEAR(gradient.values()[i], 3.0 * (above - below) / (2 * static_cast<double>(kStep)), 1e-6) << i;
+  for (const bool normalised : {false, true}) {
+    Tensor s = affinities(9, 6);
+    Tensor frequency;
+    batch_balance_loss(s, load, 2, normalised, frequency);
+    Tensor gradient = Tensor::zeros(s.shape());
+    add_batch_balance_gradient(Context{pool}, s, frequency, normalised, 3.0, gradient);
+    for (std::size_t i = 0; i < s.values().size(); ++i) {
+      constexpr float kStep = 1e-3F;
+      Tensor ignored;
+      const float kept = s.values()[i];
+      s.values()[i] = kept + kStep;
+      const double above = batch_balance_loss(s, load, 2, normalised, ignored);
+      s.values()[i] = kept - kStep;
+      const double below = batch_balance_loss(s, load, 2, normalised, ignored);
+      s.values()[i] = kept;
+      // f32 holds an affinity near 0.5 to 3e-8, 3e-5 of the step.
+      EXPECT_NEAR(gradient.values()[i], 3.0 * (above - below) / (2 * static_cast<double>(kStep)), 5e-5)
+          << i << ' ' << normalised;
+    }
   }
 }
 

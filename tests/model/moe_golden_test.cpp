@@ -131,7 +131,7 @@ TEST_P(MoeGoldenTest, ForwardChosenExpertsAndGradientsAgree) {
 INSTANTIATE_TEST_SUITE_P(Transformers, MoeGoldenTest,
                          testing::Values("v3_groups", "v3_plain", "v3_negative_scores", "v3_balance",
                                          "v2_greedy", "v2_groups", "v2_norm_topk_prob", "v3_batch_loss",
-                                         "v2_batch_loss"),
+                                         "v3_batch_loss_bare", "v2_batch_loss"),
                          [](const auto& named) { return named.param; });
 
 }  // namespace

@@ -2,7 +2,8 @@
 
 Inputs and weights are not stored: both sides make them from `values`. The loss is sum(y * dy), plus alpha times
 the sequence-wise balance loss (technical report, equations 17 to 20), written out in `balance_loss`, or the
-classical one of the whole batch (arXiv 2408.15664, equation 2) in `batch_loss`.
+classical one of the whole batch (arXiv 2408.15664, equation 2; of normalised affinities where gates are) in
+`batch_loss`.
 
     python make_moe_goldens.py        (torch, transformers, numpy)
 """
@@ -44,9 +45,11 @@ def balance_loss(scores, top_k):
     return total / len(LENGTHS)
 
 
-def batch_loss(scores, chosen):
+def batch_loss(scores, chosen, normalised):
     tokens, experts = scores.shape
     load = torch.bincount(chosen.flatten(), minlength=experts)
+    if normalised:
+        scores = scores / scores.sum(1, keepdim=True)
     return (experts / (chosen.shape[1] * tokens) * load * scores.mean(0)).sum()
 
 
@@ -59,6 +62,7 @@ CASES = [  # name, v3 or v2 method, experts, top_k, groups, kept groups, normali
     ("v2_groups", "group_limited_greedy", 8, 3, 4, 2, False, 16.0, 1, 0.0, 0.0),
     ("v2_norm_topk_prob", "greedy", 6, 3, 1, 1, True, 2.0, 0, 0.0, 0.0),
     ("v3_batch_loss", "noaux_tc", 8, 3, 4, 2, True, 2.5, 1, 1.5, 0.0, True),
+    ("v3_batch_loss_bare", "noaux_tc", 8, 3, 4, 2, False, 2.5, 1, 1.5, 0.0, True),
     ("v2_batch_loss", "group_limited_greedy", 8, 3, 4, 2, False, 1.0, 1, 1.5, 0.0, True),
 ]
 
@@ -90,7 +94,7 @@ def make(case):
     y = moe(x[None])[0]
     logits, gates, chosen = moe.gate(x)
     scores = logits.sigmoid() if v3 else logits.softmax(-1)
-    balance = batch_loss(scores, chosen) if batch_wise else balance_loss(scores, top_k)
+    balance = batch_loss(scores, chosen, normalise) if batch_wise else balance_loss(scores, top_k)
     ((y * values(7, (TOKENS, HIDDEN), 1.0)).sum() + alpha * balance).backward()
 
     order = chosen.argsort(dim=1)
