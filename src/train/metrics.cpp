@@ -101,7 +101,7 @@ EvalMetrics eval_from_json(const Json& json) {
 }
 
 /// Bytes at the head of the log that hold whole lines of steps up to `last_step`.
-std::uint64_t kept_bytes(const std::filesystem::path& file, std::int64_t last_step) {
+std::uint64_t kept_line_bytes(const std::filesystem::path& file, std::int64_t last_step) {
   std::ifstream in(file, std::ios::binary);
   std::uint64_t kept = 0;
   std::string line;
@@ -121,7 +121,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& file, std::int64_t last_step
   require(descriptor_ >= 0, "{}: cannot write: {}", file.string(), errno_text(errno));
   struct stat status {};
   const bool regular = fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
-  if (!regular || ftruncate(descriptor_, static_cast<off_t>(kept_bytes(file, last_step))) != 0) {
+  if (!regular || ftruncate(descriptor_, static_cast<off_t>(kept_line_bytes(file, last_step))) != 0) {
     const std::string reason = regular ? errno_text(errno) : "not a regular file";
     close(descriptor_);
     fail("{}: cannot write: {}", file.string(), reason);
