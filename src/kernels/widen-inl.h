@@ -41,7 +41,7 @@ struct LoadsInOrder {
     }
 
    private:
-    const T* at_;
+    const T* at_ = nullptr;
   };
   static constexpr float kFactor = 1.0F;
   static constexpr float kQuadFactor = 1.0F;
@@ -148,6 +148,7 @@ struct FromF8E4M3 {
   };
   class Quad {
    public:
+    HWY_INLINE Quad() : codes_(hn::Zero(Lanes())) {}
     HWY_INLINE void load(const Type* p, NanWatch& watch) {
       codes_ = hn::BitCast(Lanes(), hn::LoadU(hn::Repartition<std::int8_t, DF>(), p));
       watch.see(codes_);

@@ -75,7 +75,7 @@ TEST_F(ScoreTest, OneTokenHasNoPerplexity) {
 TEST_F(ScoreTest, ImpossibleTextsAreRefused) {
   const TextModel model = load_text_model(test::tiny_checkpoint("tiny_f32"));
   const Transformer transformer(model.config, model.weights, 16);
-  const auto score = [&](std::vector<std::int32_t> tokens) {
+  const auto score = [&](const std::vector<std::int32_t>& tokens) {
     return [&, tokens] { score_tokens(context_, transformer, tokens); };
   };
   EXPECT_THAT(score({}), ThrowsMessage<Error>(HasSubstr("no tokens")));

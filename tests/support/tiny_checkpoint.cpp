@@ -36,7 +36,7 @@ std::vector<TinyExpectation> tiny_expectations(const std::string& name) {
 }
 
 fs::path copy_tiny_checkpoint(const std::string& name, const fs::path& into) {
-  const fs::path copy = into / name;
+  fs::path copy = into / name;
   fs::copy(tiny_checkpoint(name), copy, fs::copy_options::recursive);
   return copy;
 }
