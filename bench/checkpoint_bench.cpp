@@ -16,8 +16,8 @@
 
 #include "base/file.h"
 #include "base/progress.h"
-#include "base/rng.h"
 #include "model/transformer.h"
+#include "random_batch.h"
 #include "train/checkpoint_saver.h"
 #include "train/optimizer.h"
 
@@ -28,20 +28,6 @@ using namespace fathom;
 constexpr std::int64_t kSequences = 4;
 constexpr std::int64_t kLength = 512;
 constexpr int kSteps = 4;
-
-Batch random_batch(const ModelConfig& config) {
-  Batch batch;
-  Rng random(1);
-  const auto token = [&] {
-    return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size)));
-  };
-  for (std::int64_t i = 0; i < kSequences * kLength; ++i) {
-    batch.tokens.push_back(token());
-    batch.targets.push_back(token());
-  }
-  batch.sequences = Sequences::uniform(kSequences, kLength);
-  return batch;
-}
 
 double seconds_of(const auto& work) {
   const double begin = monotonic_seconds();
@@ -62,7 +48,7 @@ int main(int argc, char** argv) {
   TransformerWeights weights = random_weights(config, 1, &pool);
   const Transformer model(config, weights, kLength);
   Optimizer optimizer(config, weights);
-  const Batch batch = random_batch(config);
+  const Batch batch = bench::random_batch(config, kSequences, kLength);
   const LossFactors factors;
 
   {

@@ -22,11 +22,11 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
-#include "base/rng.h"
 #include "kernels/simd_limit.h"
 #include "machine_limits.h"
 #include "model/fp8_weights.h"
 #include "model/transformer.h"
+#include "random_batch.h"
 #include "train/optimizer.h"
 
 namespace {
@@ -36,20 +36,6 @@ using namespace fathom;
 constexpr std::int64_t kSequences = 4;
 constexpr std::int64_t kLength = 512;
 constexpr int kSteps = 5;
-
-Batch random_batch(const ModelConfig& config) {
-  Batch batch;
-  Rng random(1);
-  const auto token = [&] {
-    return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size)));
-  };
-  for (std::int64_t i = 0; i < kSequences * kLength; ++i) {
-    batch.tokens.push_back(token());
-    batch.targets.push_back(token());
-  }
-  batch.sequences = Sequences::uniform(kSequences, kLength);
-  return batch;
-}
 
 /// 6 multiply-adds' worth of work per activated matrix parameter, and three times causal attention's forward.
 double flops_per_token(const ModelConfig& config) {
@@ -110,7 +96,7 @@ int main(int argc, char** argv) {
     if (context.precision == Precision::fp8) quantize_weights(context, weights);
   };
   quantize();
-  const Batch batch = random_batch(config);
+  const Batch batch = bench::random_batch(config, kSequences, kLength);
   const LossFactors factors;
 
   std::int64_t steps = 0;
