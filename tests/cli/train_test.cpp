@@ -142,7 +142,8 @@ TEST_F(TrainCommandTest, ASecondSignalEndsAtOnce) {
 /// All that the result of training decides: the last checkpoint's bytes, and the losses of each step.
 std::string outcome_of(const std::string& run) {
   std::string outcome;
-  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+  for (const char* name :
+       {"model.safetensors", "optimizer.safetensors", "state.json", "average/model.safetensors"})
     outcome += read_text_file(run + "/latest/" + name, std::uint64_t{1} << 30U);
   const auto add = [&](const auto& metrics) {
     outcome += fmt::format("\n{} {}", metrics.step, metrics.loss);
@@ -151,7 +152,9 @@ std::string outcome_of(const std::string& run) {
   return outcome;
 }
 
-TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
+class KilledTrainCommandTest : public TrainCommandTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(KilledTrainCommandTest, AtAnyInstantARunEndsWithTheSameBytes) {
   ASSERT_EQ(prepare().status, 0);
   constexpr std::int64_t kInterval = 4;
   constexpr int kKills = 5;
@@ -169,6 +172,10 @@ TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
                                     std::to_string(threads),
                                     "--set",
                                     "training.eval_interval=8",
+                                    "--set",
+                                    std::string("training.precision=") + GetParam(),
+                                    "--set",
+                                    "training.ema_decay=0.9",
                                     "--set",
                                     fmt::format("training.checkpoint_interval={}", kInterval)};
   };
@@ -199,6 +206,9 @@ TEST_F(TrainCommandTest, KilledAtAnyInstantARunEndsWithTheSameBytes) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(run_))
     EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
 }
+
+INSTANTIATE_TEST_SUITE_P(InEachPrecision, KilledTrainCommandTest, testing::Values("f32", "bf16", "fp8"),
+                         [](const auto& test) { return std::string(test.param); });
 
 TEST_F(TrainCommandTest, WrongUsageExitsWithTwo) {
   EXPECT_EQ(run_fathom({"prepare"}).status, 2);
