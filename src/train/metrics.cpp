@@ -7,97 +7,60 @@
 
 #include <cerrno>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "train/metrics_fields.h"
 
 namespace fathom {
 namespace {
 
 template <typename T>
-OrderedJson or_null(const std::optional<T>& value) {
+OrderedJson value_to_json(const T& value) {
+  return OrderedJson(value);
+}
+OrderedJson value_to_json(const std::optional<double>& value) {
   return value.has_value() ? OrderedJson(*value) : OrderedJson(nullptr);
 }
 
-OrderedJson to_json(const StepMetrics& metrics) {
+template <typename Metrics>
+OrderedJson to_json(const Metrics& metrics) {
   OrderedJson json;
-  json["step"] = metrics.step;
-  json["loss"] = metrics.loss;
-  json["mtp_loss"] = or_null(metrics.mtp_loss);
-  json["balance_loss"] = metrics.balance_loss;
-  json["learning_rate"] = metrics.learning_rate;
-  json["mtp_loss_factor"] = metrics.mtp_loss_factor;
-  json["router_bias_update_rate"] = metrics.router_bias_update_rate;
-  json["batch_size"] = metrics.batch_size;
-  json["gradient_norm"] = metrics.gradient_norm;
-  json["max_vio"] = or_null(metrics.max_vio);
-  json["layer_max_vio"] = metrics.layer_max_vio;
-  json["tokens"] = metrics.tokens;
-  json["tokens_per_second"] = metrics.tokens_per_second;
-  json["checkpoint_stall_seconds"] = metrics.checkpoint_stall_seconds;
+  visit_fields(metrics, [&](const MetricsField& field, const auto& value) {
+    json[field.name] = value_to_json(value);
+  });
   return json;
 }
 
-OrderedJson to_json(const EvalMetrics& metrics) {
-  OrderedJson json;
-  json["step"] = metrics.step;
-  json["held_out_loss"] = metrics.loss;
-  json["held_out_mtp_loss"] = or_null(metrics.mtp_loss);
-  json["held_out_averaged_loss"] = or_null(metrics.averaged_loss);
-  json["bits_per_byte"] = metrics.bits_per_byte;
-  json["held_out_tokens"] = metrics.tokens;
-  json["draft_acceptance"] = metrics.draft_acceptance;
-  json["sampled_draft_acceptance"] = metrics.sampled_draft_acceptance;
-  json["tokens_per_step"] = or_null(metrics.tokens_per_step);
-  json["needle_accuracy"] = or_null(metrics.needle_accuracy);
-  json["held_out_max_vio"] = or_null(metrics.max_vio);
-  json["held_out_layer_max_vio"] = metrics.layer_max_vio;
-  json["held_out_batch_max_vio"] = or_null(metrics.batch_max_vio);
-  json["expert_load"] = metrics.expert_load;
-  return json;
+void read_value(const Json& json, std::int64_t& value) {
+  value = json.get<std::int64_t>();
+}
+/// JSON has no NaN: null stands for it.
+void read_value(const Json& json, double& value) {
+  value = json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
+}
+void read_value(const Json& json, std::optional<double>& value) {
+  value = json.is_null() ? std::nullopt : std::optional<double>(json.get<double>());
+}
+template <typename T>
+void read_value(const Json& json, std::vector<T>& list) {
+  list.clear();
+  for (const Json& entry : json.get_ref<const Json::array_t&>()) read_value(entry, list.emplace_back());
 }
 
-std::optional<double> number_or_none(const Json& value) {
-  return value.is_null() ? std::nullopt : std::optional<double>(value.get<double>());
-}
-
-// What later versions added may be absent: a run goes on with a newer program than began it.
-
-StepMetrics step_from_json(const Json& json) {
-  return {.step = json.at("step").get<std::int64_t>(),
-          .loss = json.at("loss").get<double>(),
-          .mtp_loss = number_or_none(json.at("mtp_loss")),
-          .balance_loss = json.at("balance_loss").get<double>(),
-          .learning_rate = json.at("learning_rate").get<double>(),
-          .mtp_loss_factor = json.value("mtp_loss_factor", 0.0),
-          .router_bias_update_rate = json.value("router_bias_update_rate", 0.0),
-          .batch_size = json.value("batch_size", std::int64_t{0}),
-          .gradient_norm = json.at("gradient_norm").get<double>(),
-          .max_vio = number_or_none(json.at("max_vio")),
-          .layer_max_vio = json.at("layer_max_vio").get<std::vector<double>>(),
-          .tokens = json.at("tokens").get<std::int64_t>(),
-          .tokens_per_second = json.at("tokens_per_second").get<double>(),
-          .checkpoint_stall_seconds = json.value("checkpoint_stall_seconds", 0.0)};
-}
-
-EvalMetrics eval_from_json(const Json& json) {
-  return {.step = json.at("step").get<std::int64_t>(),
-          .loss = json.at("held_out_loss").get<double>(),
-          .mtp_loss = number_or_none(json.at("held_out_mtp_loss")),
-          .averaged_loss = number_or_none(json.value("held_out_averaged_loss", Json())),
-          .bits_per_byte = json.at("bits_per_byte").get<double>(),
-          .tokens = json.at("held_out_tokens").get<std::int64_t>(),
-          .draft_acceptance = json.at("draft_acceptance").get<std::vector<double>>(),
-          .sampled_draft_acceptance = json.at("sampled_draft_acceptance").get<std::vector<double>>(),
-          .needle_accuracy = number_or_none(json.at("needle_accuracy")),
-          .tokens_per_step = number_or_none(json.at("tokens_per_step")),
-          .max_vio = number_or_none(json.at("held_out_max_vio")),
-          .layer_max_vio = json.value("held_out_layer_max_vio", std::vector<double>()),
-          .batch_max_vio = number_or_none(json.value("held_out_batch_max_vio", Json())),
-          .expert_load = json.at("expert_load").get<std::vector<std::vector<double>>>()};
+/// A run goes on with a newer program than began it, or an older one: what the line lacks keeps its default,
+/// what it has beside is not looked at.
+template <typename Metrics>
+Metrics from_json(const Json& json) {
+  Metrics metrics;
+  visit_fields(metrics, [&](const MetricsField& field, auto& value) {
+    if (field.required || json.contains(field.name)) read_value(json.at(field.name), value);
+  });
+  return metrics;
 }
 
 /// Bytes at the head of the log that hold whole lines of steps up to `last_step`.
@@ -161,9 +124,9 @@ void read_metrics(const std::filesystem::path& file, const std::function<void(co
     const Json json = parse_json(line, where);
     try {
       if (json.contains("held_out_loss")) {
-        on_eval(eval_from_json(json));
+        on_eval(from_json<EvalMetrics>(json));
       } else {
-        on_step(step_from_json(json));
+        on_step(from_json<StepMetrics>(json));
       }
     } catch (const Json::exception& error) {
       fail("{}: not a line of metrics: {}", where, error.what());

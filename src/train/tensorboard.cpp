@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "train/metrics_fields.h"
+
 namespace fathom {
 namespace {
 
@@ -13,40 +15,82 @@ const std::filesystem::path& truncated(const std::filesystem::path& folder, std:
   return folder;
 }
 
-void add(std::vector<Scalar>& scalars, std::string tag, const std::optional<double>& value) {
-  if (value) scalars.push_back({std::move(tag), *value});
+/// Collects the curves of a record's fields.
+class Curves {
+ public:
+  /// @param group  of the record's single figures; figures per layer have their own
+  Curves(std::string_view group, std::span<const std::string> moe_layers)
+      : group_(group), moe_layers_(moe_layers) {}
+
+  void operator()(const MetricsField& field, std::int64_t value) {
+    if (field.name != "step") add(field.name, static_cast<double>(value));
+  }
+  void operator()(const MetricsField& field, double value) { add(field.name, value); }
+  void operator()(const MetricsField& field, const std::optional<double>& value) {
+    if (value) add(field.name, *value);
+  }
+  void operator()(const MetricsField& field, const std::vector<double>& values) {
+    const bool per_layer = field.entries == MetricsField::Entries::layers;
+    const std::size_t count = per_layer ? std::min(values.size(), moe_layers_.size()) : values.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      if (per_layer) {
+        scalars_.push_back({fmt::format("{}/{}", layer_group(field.name), moe_layers_[i]), values[i]});
+      } else {
+        add(fmt::format("{}_{}", field.name, i + 1), values[i]);
+      }
+    }
+  }
+  void operator()(const MetricsField& /*field*/, const std::vector<std::vector<double>>& /*maps*/) {}
+
+  [[nodiscard]] std::vector<Scalar> take() { return std::move(scalars_); }
+
+ private:
+  void add(std::string_view name, double value) {
+    const std::string prefix = fmt::format("{}_", group_);
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+    scalars_.push_back({fmt::format("{}/{}", group_, name), value});
+  }
+  /// "max_vio" of "layer_max_vio".
+  static std::string layer_group(std::string_view name) {
+    constexpr std::string_view kLayer = "layer_";
+    std::string group(name);
+    if (const std::size_t at = group.find(kLayer); at != std::string::npos) group.erase(at, kLayer.size());
+    return group;
+  }
+
+  std::string_view group_;
+  std::span<const std::string> moe_layers_;
+  std::vector<Scalar> scalars_;
+};
+
+template <typename Metrics>
+std::vector<Scalar> curves_of(const Metrics& metrics, std::string_view group,
+                              std::span<const std::string> moe_layers) {
+  Curves curves(group, moe_layers);
+  visit_fields(metrics, curves);
+  return curves.take();
 }
 
 }  // namespace
+
+std::vector<Scalar> scalars_of(const StepMetrics& metrics, std::span<const std::string> moe_layers) {
+  return curves_of(metrics, "train", moe_layers);
+}
+
+std::vector<Scalar> scalars_of(const EvalMetrics& metrics, std::span<const std::string> moe_layers) {
+  return curves_of(metrics, "held_out", moe_layers);
+}
 
 TensorboardLog::TensorboardLog(const std::filesystem::path& folder, std::vector<std::string> moe_layers,
                                std::int64_t last_step)
     : moe_layers_(std::move(moe_layers)), file_(truncated(folder, last_step), last_step + 1) {}
 
 void TensorboardLog::append(const StepMetrics& metrics) {
-  std::vector<Scalar> scalars = {{"train/loss", metrics.loss}};
-  add(scalars, "train/mtp_loss", metrics.mtp_loss);
-  scalars.push_back({"train/balance_loss", metrics.balance_loss});
-  scalars.push_back({"train/learning_rate", metrics.learning_rate});
-  scalars.push_back({"train/gradient_norm", metrics.gradient_norm});
-  add(scalars, "train/max_vio", metrics.max_vio);
-  scalars.push_back({"train/tokens", static_cast<double>(metrics.tokens)});
-  scalars.push_back({"train/tokens_per_second", metrics.tokens_per_second});
-  scalars.push_back({"train/checkpoint_stall_seconds", metrics.checkpoint_stall_seconds});
-  for (std::size_t i = 0; i < std::min(moe_layers_.size(), metrics.layer_max_vio.size()); ++i)
-    scalars.push_back({fmt::format("max_vio/{}", moe_layers_[i]), metrics.layer_max_vio[i]});
-  file_.append(metrics.step, scalars);
+  file_.append(metrics.step, scalars_of(metrics, moe_layers_));
 }
 
 void TensorboardLog::append(const EvalMetrics& metrics) {
-  std::vector<Scalar> scalars = {{"held_out/loss", metrics.loss}};
-  add(scalars, "held_out/averaged_loss", metrics.averaged_loss);
-  add(scalars, "held_out/mtp_loss", metrics.mtp_loss);
-  scalars.push_back({"held_out/bits_per_byte", metrics.bits_per_byte});
-  add(scalars, "held_out/max_vio", metrics.max_vio);
-  for (std::size_t i = 0; i < metrics.draft_acceptance.size(); ++i)
-    scalars.push_back({fmt::format("held_out/draft_acceptance_{}", i + 1), metrics.draft_acceptance[i]});
-  file_.append(metrics.step, scalars);
+  file_.append(metrics.step, scalars_of(metrics, moe_layers_));
 }
 
 }  // namespace fathom

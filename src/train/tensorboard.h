@@ -2,15 +2,25 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "train/event_file.h"
 #include "train/metrics.h"
 
 namespace fathom {
 
-/// The curves of a run for TensorBoard, in event files beside metrics.jsonl: `train/...` per step,
-/// `max_vio/...` per step and layer, `held_out/...` per evaluation. Each start of a run writes a file of its
-/// own; of earlier ones, what a resumed run does again is cut off first.
+/// The figures of a record as TensorBoard's curves: every number of its line in metrics.jsonl but the step,
+/// which is the axis, and the expert loads, which report.html draws as a map. Those of a step are
+/// `train/NAME`, those of a measurement `held_out/NAME`; MTP modules count from 1, and layers go by name:
+/// `max_vio/layer 3`, `held_out_max_vio/layer 3`.
+/// @param moe_layers  names of the layers of `StepMetrics::layer_max_vio`
+std::vector<Scalar> scalars_of(const StepMetrics& metrics, std::span<const std::string> moe_layers);
+std::vector<Scalar> scalars_of(const EvalMetrics& metrics, std::span<const std::string> moe_layers);
+
+/// The curves of a run for TensorBoard, in event files beside metrics.jsonl. Each start of a run
+/// writes a file of its own; of earlier ones, what a resumed run does again is cut off first.
 class TensorboardLog {
  public:
   /// @param moe_layers  names of the layers of `StepMetrics::layer_max_vio`

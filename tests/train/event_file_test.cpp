@@ -5,10 +5,15 @@
 
 #include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "support/shared_data.h"
+#include "train/metrics_fields.h"
 #include "train/tensorboard.h"
 
 namespace fathom {
@@ -104,20 +109,98 @@ TEST(EventFileTest, OtherFilesAreLeftAlone) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "metrics.jsonl"));
 }
 
-TEST(TensorboardTest, MetricsHaveTheirTags) {
+/// The numbers of a line of metrics.jsonl, of its lists too.
+void add_numbers(const OrderedJson& json, std::multiset<double>& numbers) {
+  if (json.is_number()) numbers.insert(json.get<double>());
+  if (json.is_structured())
+    for (const OrderedJson& entry : json) add_numbers(entry, numbers);
+}
+
+std::multiset<double> values_of(const std::vector<Scalar>& scalars) {
+  std::multiset<double> values;
+  for (const Scalar& scalar : scalars) values.insert(scalar.value);
+  return values;
+}
+
+std::vector<std::string> tags_of(const std::vector<Scalar>& scalars) {
+  std::vector<std::string> tags;
+  for (const Scalar& scalar : scalars) tags.push_back(scalar.tag);
+  return tags;
+}
+
+const std::vector<std::string> kLayers = {"layer 1", "MTP 1"};
+
+/// Gives each field of a record a number that no other has.
+struct FillWithNumbers {
+  double next = 1;
+
+  void operator()(const MetricsField& /*field*/, std::int64_t& value) {
+    value = static_cast<std::int64_t>(next++);
+  }
+  void operator()(const MetricsField& /*field*/, double& value) { value = next++; }
+  void operator()(const MetricsField& /*field*/, std::optional<double>& value) { value = next++; }
+  void operator()(const MetricsField& /*field*/, std::vector<double>& values) {
+    values = {next, next + 1};
+    next += 2;
+  }
+  void operator()(const MetricsField& /*field*/, std::vector<std::vector<double>>& maps) {
+    maps = {{next++}, {next++}};
+  }
+};
+
+TEST(TensorboardTest, EveryFigureOfMetricsJsonlIsACurve) {
+  const test::TemporaryFolder folder;
+  StepMetrics step;
+  EvalMetrics evaluation;
+  FillWithNumbers fill;
+  visit_fields(step, fill);
+  visit_fields(evaluation, fill);
+  {
+    MetricsLog log(folder.path() / "metrics.jsonl", 0);
+    log.append(step);
+    log.append(evaluation);
+  }
+  std::ifstream log(folder.path() / "metrics.jsonl");
+  for (const auto& scalars : {scalars_of(step, kLayers), scalars_of(evaluation, kLayers)}) {
+    std::string line;
+    ASSERT_TRUE(std::getline(log, line));
+    OrderedJson json = OrderedJson::parse(line);
+    json.erase("step");
+    json.erase("expert_load");
+    std::multiset<double> numbers;
+    add_numbers(json, numbers);
+    EXPECT_EQ(values_of(scalars), numbers);
+    const std::vector<std::string> tags = tags_of(scalars);
+    EXPECT_EQ(std::set<std::string>(tags.begin(), tags.end()).size(), tags.size()) << "each its own";
+  }
+}
+
+TEST(TensorboardTest, CurvesAreGroupedByWhatTheyAreOf) {
+  const StepMetrics step{.step = 1, .loss = 2, .mtp_loss = 3, .max_vio = 0.5, .layer_max_vio = {0.25, 0.75}};
+  EXPECT_THAT(tags_of(scalars_of(step, kLayers)),
+              testing::IsSupersetOf({"train/loss", "train/mtp_loss", "train/learning_rate",
+                                     "train/batch_size", "train/router_bias_update_rate", "train/max_vio",
+                                     "max_vio/layer 1", "max_vio/MTP 1"}));
+  const EvalMetrics evaluation{
+      .step = 1, .loss = 4, .draft_acceptance = {0.5, 0.25}, .layer_max_vio = {0, 0}, .batch_max_vio = 1};
+  const std::vector<std::string> tags = tags_of(scalars_of(evaluation, kLayers));
+  EXPECT_THAT(tags,
+              testing::IsSupersetOf({"held_out/loss", "held_out/bits_per_byte", "held_out/batch_max_vio",
+                                     "held_out/draft_acceptance_1", "held_out/draft_acceptance_2",
+                                     "held_out_max_vio/layer 1", "held_out_max_vio/MTP 1"}));
+  EXPECT_THAT(tags, testing::Not(testing::Contains("held_out/mtp_loss"))) << "this model has none";
+}
+
+TEST(TensorboardTest, CurvesAreWrittenIntoTheEventFile) {
   const test::TemporaryFolder folder;
   {
-    TensorboardLog log(folder.path(), {"layer 1", "MTP 1"}, 0);
-    log.append(
-        StepMetrics{.step = 1, .loss = 2, .mtp_loss = 3, .max_vio = 0.5, .layer_max_vio = {0.25, 0.75}});
-    log.append(EvalMetrics{.step = 1, .loss = 4, .bits_per_byte = 1.5});
+    TensorboardLog log(folder.path(), kLayers, 0);
+    log.append(StepMetrics{.step = 1, .layer_max_vio = {0.25, 0.75}});
+    log.append(EvalMetrics{.step = 1, .averaged_loss = 2});
   }
   const std::string bytes = read_text_file(event_files(folder.path()).front(), kMostEventBytes);
-  for (const char* tag : {"train/loss", "train/mtp_loss", "train/learning_rate", "train/gradient_norm",
-                          "train/max_vio", "train/tokens_per_second", "max_vio/layer 1", "max_vio/MTP 1",
-                          "held_out/loss", "held_out/bits_per_byte"})
+  for (const char* tag : {"train/loss", "max_vio/MTP 1", "held_out/loss", "held_out/averaged_loss"})
     EXPECT_THAT(bytes, testing::HasSubstr(tag));
-  EXPECT_THAT(bytes, testing::Not(testing::HasSubstr("held_out/mtp_loss"))) << "this model has none";
 }
 
 }  // namespace

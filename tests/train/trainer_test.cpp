@@ -156,6 +156,24 @@ TEST_F(TrainerTest, AKilledRunGoesOnFromItsLastCheckpoint) {
   EXPECT_EQ(metrics("killed"), metrics("whole"));
 }
 
+TEST_F(TrainerTest, ARunOfAnOlderVersionGoesOn) {
+  run("run", 4);
+  const std::filesystem::path log = folder_.path() / "run" / "metrics.jsonl";
+  std::ifstream in(log);
+  std::string older;
+  for (std::string line; std::getline(in, line);) {
+    OrderedJson json = OrderedJson::parse(line);
+    for (const char* later : {"draft_acceptance", "sampled_draft_acceptance", "tokens_per_step",
+                              "needle_accuracy", "held_out_max_vio", "mtp_loss_factor"})
+      json.erase(later);
+    older += json.dump() + "\n";
+  }
+  write_file_atomically(log, older);
+  options_.resume = true;
+  EXPECT_TRUE(run("run").complete);
+  EXPECT_EQ(bytes_of(log).substr(0, older.size()), older);
+}
+
 TEST_F(TrainerTest, ResumeIsExactInEveryPrecisionWithAnyNumberOfThreads) {
   for (const auto& [name, precision] : {std::pair{"bf16", Precision::bf16}, {"fp8", Precision::fp8}}) {
     options_.training.precision = precision;
