@@ -19,6 +19,7 @@
 #include "infer/text_model.h"
 #include "train/checkpoint.h"
 #include "train/context_extension.h"
+#include "train/evaluation.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
@@ -105,6 +106,8 @@ void train(const Options& options) {
   if (result.evaluation)
     log_info("held-out loss {:.4f} nats per token, {:.4f} bits per byte (after step {})",
              result.evaluation->loss, result.evaluation->bits_per_byte, result.evaluation->step);
+  if (result.evaluation && !result.evaluation->source_loss.empty())
+    log_info("held-out loss by source: {}", source_loss_text(result.evaluation->source_loss));
   if (!result.checkpoint.empty()) log_info("model: {}", result.checkpoint.string());
   log_info("report: {}/report.html", options.output);
   if (!result.complete)

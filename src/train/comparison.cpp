@@ -57,6 +57,59 @@ Row row_of(const RunRecord& run, const RunRecord& first) {
   return row;
 }
 
+/// The last held-out loss of a source; none where the run has no such source.
+std::optional<double> source_loss(const RunRecord& run, const std::string& source) {
+  if (!run.last_evaluation) return std::nullopt;
+  for (const SourceLoss& one : run.last_evaluation->source_loss)
+    if (one.source == source) return one.loss;
+  return std::nullopt;
+}
+
+/// Percent over the first run's; none for the first run, and where it has no such source.
+std::optional<double> source_loss_difference(const RunRecord& run, const RunRecord& first,
+                                             const std::string& source) {
+  const std::optional<double> loss = source_loss(run, source);
+  const std::optional<double> base = source_loss(first, source);
+  if (&run == &first || !loss || !base) return std::nullopt;
+  return percent_over(*loss, *base);
+}
+
+/// Of all runs, in the order in which they come up.
+std::vector<std::string> source_names(std::span<const RunRecord> runs) {
+  std::vector<std::string> names;
+  for (const RunRecord& run : runs) {
+    if (!run.last_evaluation) continue;
+    for (const SourceLoss& one : run.last_evaluation->source_loss)
+      if (std::find(names.begin(), names.end(), one.source) == names.end()) names.push_back(one.source);
+  }
+  return names;
+}
+
+std::string cell(const std::optional<double>& value, int digits, bool with_sign = false) {
+  if (!value) return "-";
+  return with_sign ? fmt::format("{:+.{}f}", *value, digits) : fmt::format("{:.{}f}", *value, digits);
+}
+
+/// A row for each source of any run, a pair of columns for each run; empty where no run has several sources.
+std::string source_table(std::span<const RunRecord> runs) {
+  const std::vector<std::string> names = source_names(runs);
+  if (names.empty()) return {};
+  constexpr std::string_view kTitle = "held-out loss";
+  std::size_t width = kTitle.size();
+  for (const std::string& name : names) width = std::max(width, printable(name).size());
+  std::string text = fmt::format("\n{:<{}}", kTitle, width);
+  for (const RunRecord& run : runs)
+    text += fmt::format("  {:>9} {:>8}", run.name, &run == &runs[0] ? "" : "± %");
+  for (const std::string& name : names) {
+    text += fmt::format("\n{:<{}}", printable(name), width);
+    for (const RunRecord& run : runs)
+      text += fmt::format("  {:>{}} {:>8}", cell(source_loss(run, name), 4),
+                          std::max<std::size_t>(9, run.name.size()),
+                          &run == &runs[0] ? "" : cell(source_loss_difference(run, runs[0], name), 3, true));
+  }
+  return text + "\n";
+}
+
 /// A chart of one curve of each run; lines keep their runs' places, and so their colours.
 template <typename CurveOf>
 void add_chart(std::span<const RunRecord> runs, std::string title, bool zero_line, const CurveOf& curve_of,
@@ -159,11 +212,6 @@ std::vector<LineChart> comparison_charts(std::span<const RunRecord> runs) {
 std::string comparison_table(std::span<const RunRecord> runs) {
   std::size_t width = 3;
   for (const RunRecord& run : runs) width = std::max(width, run.name.size());
-  const auto cell = [](const std::optional<double>& value, int digits, const char* sign = "-") {
-    return value ? (*sign == '+' ? fmt::format("{:+.{}f}", *value, digits)
-                                 : fmt::format("{:.{}f}", *value, digits))
-                 : std::string("-");
-  };
   std::string text = fmt::format(
       "{:<{}} {:>8} {:>13} {:>8} {:>8} {:>9} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8}\n", "run", width, "steps",
       "tokens", "loss", "± %", "held-out", "± %", "bpb", "MaxVio", "batch", "drafts", "tok/s");
@@ -172,12 +220,12 @@ std::string comparison_table(std::span<const RunRecord> runs) {
     text += fmt::format(
         "{:<{}} {:>8} {:>13} {:>8.4f} {:>8} {:>9} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8}\n", run.name, width,
         run.last_step.step, format_count(static_cast<std::uint64_t>(run.last_step.tokens)), row.loss,
-        cell(row.loss_difference, 3, "+"), cell(row.held_out, 4), cell(row.held_out_difference, 3, "+"),
+        cell(row.loss_difference, 3, true), cell(row.held_out, 4), cell(row.held_out_difference, 3, true),
         cell(row.bits_per_byte, 4), cell(row.max_vio, 3), cell(row.batch_max_vio, 3),
         row.draft_acceptance ? fmt::format("{:.1f} %", 100.0 * *row.draft_acceptance) : "-",
         format_count(static_cast<std::uint64_t>(std::llround(run.tokens_per_second))));
   }
-  return text;
+  return text + source_table(runs);
 }
 
 OrderedJson comparison_json(std::span<const RunRecord> runs) {
@@ -187,6 +235,13 @@ OrderedJson comparison_json(std::span<const RunRecord> runs) {
   OrderedJson list = OrderedJson::array();
   for (const RunRecord& run : runs) {
     const Row row = row_of(run, runs.front());
+    OrderedJson sources = OrderedJson::array();
+    if (run.last_evaluation)
+      for (const SourceLoss& one : run.last_evaluation->source_loss)
+        sources.push_back(
+            {{"source", one.source},
+             {"loss", one.loss},
+             {"loss_difference_percent", number(source_loss_difference(run, runs.front(), one.source))}});
     list.push_back({{"name", run.name},
                     {"steps", run.last_step.step},
                     {"tokens", run.last_step.tokens},
@@ -194,6 +249,7 @@ OrderedJson comparison_json(std::span<const RunRecord> runs) {
                     {"loss_difference_percent", number(row.loss_difference)},
                     {"held_out_loss", number(row.held_out)},
                     {"held_out_loss_difference_percent", number(row.held_out_difference)},
+                    {"held_out_source_loss", sources},
                     {"bits_per_byte", number(row.bits_per_byte)},
                     {"held_out_max_vio", number(row.max_vio)},
                     {"batch_max_vio", number(row.batch_max_vio)},

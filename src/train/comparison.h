@@ -42,7 +42,8 @@ std::vector<ChartPoint> relative_difference(std::span<const ChartPoint> a, std::
 std::vector<LineChart> comparison_charts(std::span<const RunRecord> runs);
 
 /// A row for each run: steps, tokens, losses, difference to the first run in percent, MaxVio, acceptance,
-/// speed. Losses of training are means of the last twentieth of the steps.
+/// speed. Losses of training are means of the last twentieth of the steps. Where a run has several sources, a
+/// second table has the held-out loss of each, with the difference to the first run's.
 std::string comparison_table(std::span<const RunRecord> runs);
 /// The same for programs.
 OrderedJson comparison_json(std::span<const RunRecord> runs);

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/checksum.h"
 #include "base/error.h"
@@ -201,7 +202,12 @@ DataManifest load_data_manifest(const std::filesystem::path& folder) {
     const Json& sources = member(json, "sources", where);
     require(sources.is_array() && !sources.empty() && sources.size() <= kMostSources,
             "{}: \"sources\" must be an array of 1 to {}", where, kMostSources);
-    for (const Json& source : sources) manifest.sources.push_back(source_from_json(source, where));
+    std::set<std::string> names;
+    for (const Json& source : sources) {
+      manifest.sources.push_back(source_from_json(source, where));
+      require(names.insert(manifest.sources.back().name).second, "{}: two sources have the name {}", where,
+              printable(manifest.sources.back().name));
+    }
   }
   const Json& splits = member(json, "splits", where);
   const std::size_t sources = manifest.sources.size();

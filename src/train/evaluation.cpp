@@ -1,21 +1,29 @@
 #include "train/evaluation.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <cmath>
 #include <numbers>
 #include <numeric>
 
+#include "base/error.h"
 #include "model/balance.h"
 #include "train/batch_loader.h"
 
 namespace fathom {
 
-Evaluation::Evaluation(const TokenDataset& data, const Tokenizer& tokenizer, std::int64_t sequence_length,
-                       std::int64_t sequences_at_once, std::int64_t targets)
-    : data_(data),
-      sequence_length_(sequence_length),
-      batch_targets_(sequence_length * sequences_at_once),
-      targets_(std::max(std::int64_t{0}, data.tokens() - 1)) {
-  if (targets > 0) targets_ = std::min(targets_, targets);
+Evaluation::Evaluation(std::span<const SourceTokens> sources, const Tokenizer& tokenizer,
+                       std::int64_t sequence_length, std::int64_t sequences_at_once, std::int64_t targets)
+    : sequence_length_(sequence_length), batch_targets_(sequence_length * sequences_at_once) {
+  std::vector<std::int64_t> counts;
+  for (const SourceTokens& source : sources)
+    counts.push_back(std::max(std::int64_t{0}, source.tokens.tokens() - 1));
+  if (targets > 0) counts = proportional_counts(counts, targets);
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (counts[i] > 0) parts_.push_back({&sources[i], counts[i]});
+    targets_ += counts[i];
+  }
   for (std::int64_t id = 0; id < tokenizer.vocab_size(); ++id)
     token_bytes_.push_back(
         tokenizer.is_special(id) ? 0 : static_cast<std::int32_t>(tokenizer.token_bytes(id).size()));
@@ -29,22 +37,28 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   std::vector<DraftAcceptance> drafts;
   std::vector<double> batch_max_vio;
   bool has_mtp = false;
-  for (std::int64_t first = 0; first < targets_; first += batch_targets_) {
-    const Batch batch =
-        consecutive_batch(data_, first, std::min(batch_targets_, targets_ - first), sequence_length_);
-    const Losses losses = model.forward(context, batch, LossFactors{}, nullptr);
-    nats += losses.main * static_cast<double>(losses.targets);
-    if (const auto mtp = mean_of(losses.mtp)) {
-      has_mtp = true;
-      mtp_nats += *mtp * static_cast<double>(losses.targets);
-    }
-    add_load(load, losses.expert_load);
-    drafts.resize(losses.drafts.size());
-    for (std::size_t k = 0; k < drafts.size(); ++k) drafts[k].add(losses.drafts[k]);
-    if (!losses.expert_load.empty()) batch_max_vio.push_back(mean_max_violation(losses.expert_load));
-    for (const std::int32_t target : batch.targets) bytes += token_bytes_[static_cast<std::size_t>(target)];
-  }
   EvalMetrics metrics;
+  for (const Part& part : parts_) {
+    double part_nats = 0;
+    for (std::int64_t first = 0; first < part.targets; first += batch_targets_) {
+      const Batch batch = consecutive_batch(part.source->tokens, first,
+                                            std::min(batch_targets_, part.targets - first), sequence_length_);
+      const Losses losses = model.forward(context, batch, LossFactors{}, nullptr);
+      part_nats += losses.main * static_cast<double>(losses.targets);
+      if (const auto mtp = mean_of(losses.mtp)) {
+        has_mtp = true;
+        mtp_nats += *mtp * static_cast<double>(losses.targets);
+      }
+      add_load(load, losses.expert_load);
+      drafts.resize(losses.drafts.size());
+      for (std::size_t k = 0; k < drafts.size(); ++k) drafts[k].add(losses.drafts[k]);
+      if (!losses.expert_load.empty()) batch_max_vio.push_back(mean_max_violation(losses.expert_load));
+      for (const std::int32_t target : batch.targets) bytes += token_bytes_[static_cast<std::size_t>(target)];
+    }
+    nats += part_nats;
+    if (parts_.size() > 1)
+      metrics.source_loss.push_back({part.source->name, part_nats / static_cast<double>(part.targets)});
+  }
   metrics.step = step;
   metrics.tokens = targets_;
   const auto count = static_cast<double>(targets_);
@@ -61,6 +75,32 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   metrics.batch_max_vio = mean_of(batch_max_vio);
   metrics.expert_load = relative_load(load);
   return metrics;
+}
+
+std::string source_loss_text(std::span<const SourceLoss> sources) {
+  std::string text;
+  for (const SourceLoss& one : sources)
+    text += fmt::format("{}{} {:.4f}", text.empty() ? "" : ", ", printable(one.source), one.loss);
+  return text;
+}
+
+std::vector<std::int64_t> proportional_counts(std::span<const std::int64_t> sizes, std::int64_t wanted) {
+  std::int64_t left = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+  auto filled_after = std::count_if(sizes.begin(), sizes.end(), [](std::int64_t size) { return size > 0; });
+  wanted = std::min(wanted, left);
+  std::vector<std::int64_t> counts;
+  for (const std::int64_t size : sizes) {
+    filled_after -= size > 0 ? 1 : 0;
+    const double part = left > 0 ? static_cast<double>(size) / static_cast<double>(left) : 0;
+    const std::int64_t fair = std::llround(static_cast<double>(wanted) * part);
+    // One each is left to those that follow; what they cannot give has to come from here.
+    const std::int64_t most = std::min(size, std::max(std::int64_t{0}, wanted - filled_after));
+    const std::int64_t least = std::max(std::min(std::int64_t{1}, most), wanted - (left - size));
+    counts.push_back(std::clamp(fair, least, most));
+    wanted -= counts.back();
+    left -= size;
+  }
+  return counts;
 }
 
 std::vector<std::vector<double>> relative_load(const std::vector<std::vector<std::int64_t>>& load) {

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "model/context.h"
@@ -12,12 +15,13 @@
 namespace fathom {
 
 /// Measures a model on held-out text: always the same tokens, in sequences of the training length that do not
-/// overlap, so that figures of one run can be compared.
+/// overlap and have text of one source each, so that figures of one run can be compared.
 class Evaluation {
  public:
-  /// Keeps a reference to `data`.
-  /// @param targets  how many tokens are predicted, from the second on; 0 or more than there are: all
-  Evaluation(const TokenDataset& data, const Tokenizer& tokenizer, std::int64_t sequence_length,
+  /// Keeps references to the sources' tokens; a source may have none.
+  /// @param targets  how many tokens are predicted, of each source from the second on and as large a part of
+  ///                 it as of the others; 0 or more than there are: all
+  Evaluation(std::span<const SourceTokens> sources, const Tokenizer& tokenizer, std::int64_t sequence_length,
              std::int64_t sequences_at_once, std::int64_t targets);
 
   [[nodiscard]] std::int64_t targets() const { return targets_; }
@@ -27,12 +31,24 @@ class Evaluation {
   [[nodiscard]] EvalMetrics run(const Context& context, const Transformer& model, std::int64_t step) const;
 
  private:
-  const TokenDataset& data_;
+  struct Part {
+    const SourceTokens* source = nullptr;
+    std::int64_t targets = 0;
+  };
+
+  std::vector<Part> parts_;  // of the sources that have targets
   std::int64_t sequence_length_;
   std::int64_t batch_targets_;
-  std::int64_t targets_;
+  std::int64_t targets_ = 0;               // of all parts
   std::vector<std::int32_t> token_bytes_;  // [vocab]
 };
+
+/// "web 2.3104, books 2.8812".
+std::string source_loss_text(std::span<const SourceLoss> sources);
+
+/// How many of `wanted` are taken from each part, in proportion to the parts' sizes and at least one where
+/// there is one; all where more are wanted than there are.
+std::vector<std::int64_t> proportional_counts(std::span<const std::int64_t> sizes, std::int64_t wanted);
 
 /// Loads of each expert, relative to the mean of its layer; zeros where a layer has no load.
 std::vector<std::vector<double>> relative_load(const std::vector<std::vector<std::int64_t>>& load);

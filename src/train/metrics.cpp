@@ -26,6 +26,11 @@ OrderedJson value_to_json(const T& value) {
 OrderedJson value_to_json(const std::optional<double>& value) {
   return value.has_value() ? OrderedJson(*value) : OrderedJson(nullptr);
 }
+OrderedJson value_to_json(const std::vector<SourceLoss>& sources) {
+  OrderedJson list = OrderedJson::array();
+  for (const SourceLoss& one : sources) list.push_back({{"source", one.source}, {"loss", one.loss}});
+  return list;
+}
 
 template <typename Metrics>
 OrderedJson to_json(const Metrics& metrics) {
@@ -45,6 +50,10 @@ void read_value(const Json& json, double& value) {
 }
 void read_value(const Json& json, std::optional<double>& value) {
   value = json.is_null() ? std::nullopt : std::optional<double>(json.get<double>());
+}
+void read_value(const Json& json, SourceLoss& one) {
+  one.source = json.at("source").get<std::string>();
+  read_value(json.at("loss"), one.loss);
 }
 template <typename T>
 void read_value(const Json& json, std::vector<T>& list) {

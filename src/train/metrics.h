@@ -27,12 +27,21 @@ struct StepMetrics {
   double checkpoint_stall_seconds = 0;  // that training waited for a checkpoint since the step before
 };
 
+/// The held-out loss of one of several sources (train/data_manifest.h).
+struct SourceLoss {
+  std::string source;
+  double loss = 0;  // main head, nats per token
+
+  bool operator==(const SourceLoss&) const = default;
+};
+
 /// What an evaluation after `step` steps measured.
 struct EvalMetrics {
   std::int64_t step = 0;
   double loss = 0;  // main head, nats per token
   std::optional<double> mtp_loss = {};
   std::optional<double> averaged_loss = {};  // main head, of the averaged weights
+  std::vector<SourceLoss> source_loss = {};  // of each source with held-out text, where there are several
   double bits_per_byte = 0;                  // of the text, BOS and EOS counted as no bytes
   std::int64_t tokens = 0;                   // targets evaluated
   /// Per MTP module: the part of its drafts that the main model takes, when both choose the most probable

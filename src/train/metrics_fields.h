@@ -10,10 +10,10 @@ namespace fathom {
 
 /// How a field of a record of metrics is called and what its entries are.
 struct MetricsField {
-  enum class Entries : std::uint8_t { none, layers, modules };
+  enum class Entries : std::uint8_t { none, layers, modules, sources };
 
   std::string_view name;            // the key in metrics.jsonl
-  Entries entries = Entries::none;  // MoE layers or MTP modules, where the field is a list
+  Entries entries = Entries::none;  // MoE layers, MTP modules or sources, where the field is a list
   bool required = false;            // what makes a line a record: later additions may be absent in a log
 };
 
@@ -49,6 +49,7 @@ void visit_fields(Metrics& metrics, Visit&& visit) {
   visit(MetricsField{"held_out_loss", Entries::none, true}, metrics.loss);
   visit(MetricsField{"held_out_mtp_loss"}, metrics.mtp_loss);
   visit(MetricsField{"held_out_averaged_loss"}, metrics.averaged_loss);
+  visit(MetricsField{"held_out_source_loss", Entries::sources}, metrics.source_loss);
   visit(MetricsField{"bits_per_byte"}, metrics.bits_per_byte);
   visit(MetricsField{"held_out_tokens"}, metrics.tokens);
   visit(MetricsField{"draft_acceptance", Entries::modules}, metrics.draft_acceptance);

@@ -49,6 +49,13 @@ void add_all(std::vector<Curve>& curves, double x, const std::vector<double>& va
   for (std::size_t i = 0; i < values.size(); ++i) curves[i].add(x, values[i]);
 }
 
+/// The curve of a name, a new one for a new name.
+Curve& curve_of(std::vector<std::pair<std::string, Curve>>& curves, const std::string& name) {
+  for (auto& [known, curve] : curves)
+    if (known == name) return curve;
+  return curves.emplace_back(name, Curve()).second;
+}
+
 /// `text` for use inside a <script> element, where "</script>" would end it.
 std::string script_safe(const std::string& json) {
   std::string safe;
@@ -120,6 +127,7 @@ void Report::add(const EvalMetrics& metrics) {
   add_all(sampled_draft_acceptance_, x, metrics.sampled_draft_acceptance);
   if (metrics.batch_max_vio) held_out_batch_max_vio_.add(x, *metrics.batch_max_vio);
   add_all(held_out_layer_max_vio_, x, metrics.layer_max_vio);
+  for (const SourceLoss& one : metrics.source_loss) curve_of(source_loss_, one.source).add(x, one.loss);
   if (evaluations_++ % heat_map_stride_ == 0 && !metrics.expert_load.empty()) {
     heat_maps_.push_back({metrics.step, metrics.expert_load});
     if (heat_maps_.size() > kMostHeatMaps) {
@@ -163,6 +171,9 @@ void Report::write(const std::filesystem::path& file) const {
   data["tokens_per_step"] =
       last_eval_.tokens_per_step ? short_number(*last_eval_.tokens_per_step) : OrderedJson(nullptr);
   data["held_out_layer_max_vio"] = to_json(held_out_layer_max_vio_);
+  data["source_loss"] = OrderedJson::array();
+  for (const auto& [name, curve] : source_loss_)
+    data["source_loss"].push_back({{"name", name}, {"points", to_json(curve)}});
   data["heat"] = OrderedJson::array();
   for (const HeatMap& map : heat_maps_)
     data["heat"].push_back({{"step", map.step}, {"load", to_json(map.load)}});

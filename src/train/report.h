@@ -66,6 +66,7 @@ class Report {
   std::vector<Curve> draft_acceptance_, sampled_draft_acceptance_;  // [MTP modules]
   Curve batch_size_, mtp_loss_factor_, router_bias_update_rate_;
   Curve held_out_loss_, held_out_averaged_loss_, bits_per_byte_, held_out_max_vio_, held_out_batch_max_vio_;
+  std::vector<std::pair<std::string, Curve>> source_loss_;  // by the sources' names
   std::vector<Curve> layer_max_vio_, held_out_layer_max_vio_;
   std::vector<HeatMap> heat_maps_;
   std::int64_t heat_map_stride_ = 1;  // one of this many evaluations is kept, and the latest

@@ -257,6 +257,9 @@ chart("Loss", [
   {name: "held-out", color: "var(--orange)", points: curves.held_out_loss, dots: true},
   {name: "held-out, averaged weights", color: "var(--green)", points: curves.held_out_averaged_loss, dots: true}],
   {wide: true});
+const spread = (i, count) => `hsl(${210 + 150 * i / Math.max(1, count - 1)} 65% 55%)`;
+chart("Held-out loss by source", data.source_loss.map(({name, points}, i) => (
+  {name, color: spread(i, data.source_loss.length), points, dots: true})));
 chart("Bits per byte, held-out", [{name: "bits per byte", color: "var(--orange)", points: curves.bits_per_byte, dots: true}]);
 chart("MTP loss", [
   {name: "each step", color: "var(--violet)", points: curves.mtp_loss, faint: true, quiet: true},
@@ -282,7 +285,7 @@ chart("MaxVio, mean over layers", [
   {name: "batch, held-out text", color: "var(--green)", points: curves.held_out_batch_max_vio, dots: true},
   {name: "global, held-out text", color: "var(--orange)", points: curves.held_out_max_vio, dots: true}], {zero: true});
 const perLayer = (curves, options) => curves.map((points, i) => ({
-  name: data.layers[i], color: `hsl(${210 + 150 * i / Math.max(1, data.layers.length - 1)} 65% 55%)`, points, ...options}));
+  name: data.layers[i], color: spread(i, data.layers.length), points, ...options}));
 chart("MaxVio per layer, batch", perLayer(data.layer_max_vio.map(smooth), {}), {zero: true});
 chart("MaxVio per layer, global, held-out text", perLayer(data.held_out_layer_max_vio, {dots: true}), {zero: true});
 chart("Tokens per second", [{name: "tokens/s", color: "var(--blue)", points: curves.tokens_per_second}], {zero: true, wide: true});

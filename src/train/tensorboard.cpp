@@ -40,6 +40,10 @@ class Curves {
       }
     }
   }
+  void operator()(const MetricsField& /*field*/, const std::vector<SourceLoss>& sources) {
+    for (const SourceLoss& one : sources)
+      scalars_.push_back({fmt::format("{}_loss/{}", group_, one.source), one.loss});
+  }
   void operator()(const MetricsField& /*field*/, const std::vector<std::vector<double>>& /*maps*/) {}
 
   [[nodiscard]] std::vector<Scalar> take() { return std::move(scalars_); }

@@ -13,8 +13,8 @@ namespace fathom {
 
 /// The figures of a record as TensorBoard's curves: every number of its line in metrics.jsonl but the step,
 /// which is the axis, and the expert loads, which report.html draws as a map. Those of a step are
-/// `train/NAME`, those of a measurement `held_out/NAME`; MTP modules count from 1, and layers go by name:
-/// `max_vio/layer 3`, `held_out_max_vio/layer 3`.
+/// `train/NAME`, those of a measurement `held_out/NAME`; MTP modules count from 1, layers and sources go by
+/// name: `max_vio/layer 3`, `held_out_max_vio/layer 3`, `held_out_loss/web`.
 /// @param moe_layers  names of the layers of `StepMetrics::layer_max_vio`
 std::vector<Scalar> scalars_of(const StepMetrics& metrics, std::span<const std::string> moe_layers);
 std::vector<Scalar> scalars_of(const EvalMetrics& metrics, std::span<const std::string> moe_layers);

@@ -41,6 +41,7 @@ TransformerWeights initial_weights(const TrainOptions& options, const ModelConfi
 }
 
 constexpr std::uint64_t kMaxPictureBytes = std::uint64_t{1} << 20U;
+constexpr std::size_t kMostShownSources = 4;  // in one line of progress
 
 /// One run: what it owns, and its loop.
 class Run {
@@ -60,7 +61,7 @@ class Run {
         average_(initial_average()),
         saver_(folder_, config_, training_),
         train_data_(open_sources(options.data, manifest_, "train", pool)),
-        held_out_data_(options.data, manifest_, "held_out", pool),
+        held_out_data_(open_sources(options.data, manifest_, "held_out", pool)),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
         step_(config_, training_, plan_, weights_, loader_, optimizer_),
         averaged_model_(initial_averaged_model()),
@@ -312,6 +313,8 @@ class Run {
                     format_count(static_cast<std::uint64_t>(speed_)), format_duration(left / speed_));
     if (last_eval_)
       text += fmt::format("  held-out {:.4f} ({:.3f} bpb)", last_eval_->loss, last_eval_->bits_per_byte);
+    if (last_eval_ && !last_eval_->source_loss.empty() && last_eval_->source_loss.size() <= kMostShownSources)
+      text += fmt::format(" [{}]", source_loss_text(last_eval_->source_loss));
     if (last_eval_ && last_eval_->tokens_per_step)
       text += fmt::format("  drafts taken {:.0f} % ({:.2f} tokens a step)",
                           100 * last_eval_->draft_acceptance.front(), *last_eval_->tokens_per_step);
@@ -342,7 +345,7 @@ class Run {
   std::optional<WeightAverage> average_;
   CheckpointSaver saver_;  // after what it reads
   std::vector<SourceTokens> train_data_;
-  TokenDataset held_out_data_;
+  std::vector<SourceTokens> held_out_data_;
   BatchLoader loader_;
   TrainingStep step_;
   std::unique_ptr<const Transformer> averaged_model_;

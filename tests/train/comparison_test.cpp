@@ -20,7 +20,7 @@ class ComparisonTest : public testing::Test {
   test::TemporaryFolder folder_;
 
   /// A run of 40 steps whose loss is `loss` throughout.
-  RunRecord run(const std::string& name, double loss) const {
+  RunRecord run(const std::string& name, double loss, bool has_sources = false) const {
     const std::filesystem::path path = folder_.path() / name;
     std::filesystem::create_directories(path);
     MetricsLog log(path / "metrics.jsonl", 0);
@@ -36,6 +36,7 @@ class ComparisonTest : public testing::Test {
     EvalMetrics evaluation;
     evaluation.step = 40;
     evaluation.loss = 2 * loss;
+    if (has_sources) evaluation.source_loss = {{"web", loss}, {"books of " + name, 3.0}};
     evaluation.bits_per_byte = 1.25;
     evaluation.max_vio = 0.25;
     evaluation.draft_acceptance = {0.75};
@@ -66,6 +67,20 @@ TEST_F(ComparisonTest, TableHasARowForEachRun) {
   EXPECT_THAT(table, HasSubstr("bf16"));
   EXPECT_THAT(table, HasSubstr("+0.250"));
   EXPECT_THAT(table, HasSubstr("75.0 %"));
+}
+
+TEST_F(ComparisonTest, SourcesAreComparedOneByOne) {
+  const RunRecord runs[] = {run("a", 2.0, true), run("b", 2.1, true)};
+  const OrderedJson sources = comparison_json(runs).at(1).at("held_out_source_loss");
+  EXPECT_EQ(sources.at(0).at("source"), "web");
+  EXPECT_EQ(sources.at(0).at("loss"), 2.1);
+  EXPECT_NEAR(sources.at(0).at("loss_difference_percent").get<double>(), 5, 1e-9);
+  EXPECT_TRUE(sources.at(1).at("loss_difference_percent").is_null()) << "the first run has no such source";
+  const std::string table = comparison_table(runs);
+  EXPECT_THAT(table, testing::ContainsRegex("web +2\\.0000 +2\\.1000 +\\+5\\.000\n"));
+  EXPECT_THAT(table, testing::ContainsRegex("books of a +3\\.0000 +- +-\n"));
+  const RunRecord plain[] = {run("c", 2.0)};
+  EXPECT_THAT(comparison_table(plain), testing::Not(HasSubstr("held-out loss")));
 }
 
 TEST_F(ComparisonTest, ChartsAreThoseThatTheRunsHave) {

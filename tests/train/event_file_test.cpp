@@ -143,6 +143,9 @@ struct FillWithNumbers {
     values = {next, next + 1};
     next += 2;
   }
+  void operator()(const MetricsField& /*field*/, std::vector<SourceLoss>& sources) {
+    sources = {{"web", next++}, {"books", next++}};
+  }
   void operator()(const MetricsField& /*field*/, std::vector<std::vector<double>>& maps) {
     maps = {{next++}, {next++}};
   }
@@ -181,13 +184,17 @@ TEST(TensorboardTest, CurvesAreGroupedByWhatTheyAreOf) {
               testing::IsSupersetOf({"train/loss", "train/mtp_loss", "train/learning_rate",
                                      "train/batch_size", "train/router_bias_update_rate", "train/max_vio",
                                      "max_vio/layer 1", "max_vio/MTP 1"}));
-  const EvalMetrics evaluation{
-      .step = 1, .loss = 4, .draft_acceptance = {0.5, 0.25}, .layer_max_vio = {0, 0}, .batch_max_vio = 1};
+  const EvalMetrics evaluation{.step = 1,
+                               .loss = 4,
+                               .source_loss = {{"web", 3}},
+                               .draft_acceptance = {0.5, 0.25},
+                               .layer_max_vio = {0, 0},
+                               .batch_max_vio = 1};
   const std::vector<std::string> tags = tags_of(scalars_of(evaluation, kLayers));
-  EXPECT_THAT(tags,
-              testing::IsSupersetOf({"held_out/loss", "held_out/bits_per_byte", "held_out/batch_max_vio",
-                                     "held_out/draft_acceptance_1", "held_out/draft_acceptance_2",
-                                     "held_out_max_vio/layer 1", "held_out_max_vio/MTP 1"}));
+  EXPECT_THAT(tags, testing::IsSupersetOf({"held_out/loss", "held_out/bits_per_byte",
+                                           "held_out/batch_max_vio", "held_out/draft_acceptance_1",
+                                           "held_out/draft_acceptance_2", "held_out_max_vio/layer 1",
+                                           "held_out_loss/web", "held_out_max_vio/MTP 1"}));
   EXPECT_THAT(tags, testing::Not(testing::Contains("held_out/mtp_loss"))) << "this model has none";
 }
 

@@ -44,6 +44,7 @@ class MetricsLogTest : public testing::Test {
     return {.step = number,
             .loss = 3.25,
             .mtp_loss = std::nullopt,
+            .source_loss = {{"web", 3.5}, {"books", 2.5}},
             .bits_per_byte = 1.5,
             .tokens = 100,
             .draft_acceptance = {0.75, 0.5},
@@ -82,6 +83,7 @@ TEST_F(MetricsLogTest, ReadsBackWhatWasWritten) {
   EXPECT_EQ(got.batch_size, 4);
   EXPECT_THAT(got.layer_max_vio, ElementsAre(0.3, 0.5));
   EXPECT_EQ(evaluated.mtp_loss, std::nullopt);
+  EXPECT_THAT(evaluated.source_loss, ElementsAre(SourceLoss{"web", 3.5}, SourceLoss{"books", 2.5}));
   EXPECT_EQ(evaluated.bits_per_byte, 1.5);
   EXPECT_THAT(evaluated.draft_acceptance, ElementsAre(0.75, 0.5));
   EXPECT_THAT(evaluated.sampled_draft_acceptance, ElementsAre(0.625, 0.25));
@@ -178,7 +180,8 @@ TEST_F(MetricsLogTest, WhatIsNoFileIsNamed) {
 TEST_F(MetricsLogTest, ADamagedLineIsNamed) {
   for (const char* line :
        {R"({"step":1})", R"({"loss":1})", R"({"step":1,"loss":"low"})", "[1]",
-        R"({"step":1,"loss":1,"layer_max_vio":2})", R"({"step":1,"held_out_loss":1,"expert_load":[1]})"}) {
+        R"({"step":1,"loss":1,"layer_max_vio":2})", R"({"step":1,"held_out_loss":1,"expert_load":[1]})",
+        R"({"step":1,"held_out_loss":1,"held_out_source_loss":[{"source":1,"loss":1}]})"}) {
     std::ofstream(file_) << line << "\n";
     EXPECT_THAT(test::error_of([&] { read(); }), HasSubstr("metrics.jsonl:1: not a line of metrics")) << line;
   }

@@ -79,6 +79,15 @@ TEST_F(ReportTest, AsksNothingOfTheNetwork) {
   EXPECT_THAT(without_namespace, Not(HasSubstr("@import")));
 }
 
+TEST_F(ReportTest, EachSourceHasItsCurve) {
+  Report report("a run", facts(), {}, 10);
+  report.add(EvalMetrics{.step = 1, .source_loss = {{"web", 3}}});
+  report.add(EvalMetrics{.step = 2, .source_loss = {{"web", 2}, {"books", 4}}});
+  report.write(file_);
+  EXPECT_EQ(data().at("source_loss"), Json::parse(R"([{"name":"web","points":[[1,3],[2,2]]},
+                                                      {"name":"books","points":[[2,4]]}])"));
+}
+
 TEST_F(ReportTest, NamesCannotBreakOutOfTheData) {
   Report("</script><b>x", facts(), {}, 10).write(file_);
   EXPECT_EQ(data().at("title"), "</script><b>x");

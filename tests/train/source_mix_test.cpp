@@ -197,6 +197,8 @@ TEST_F(MixedLoaderTest, HostileManifestsAreRefused) {
   EXPECT_THAT(error_with([](Json& json) { json["sources"] = Json::array(); }), HasSubstr("sources"));
   EXPECT_THAT(error_with([](Json& json) { json["sources"][0]["weight"] = 0; }), HasSubstr("weight"));
   EXPECT_THAT(error_with([](Json& json) { json["sources"][0]["name"] = 3; }), HasSubstr("name"));
+  EXPECT_THAT(error_with([](Json& json) { json["sources"][0]["name"] = json["sources"][1]["name"]; }),
+              HasSubstr("two sources have the name"));
   EXPECT_THAT(error_with([&](Json& json) { shard(json)["source"] = 3; }), HasSubstr("there are 3"));
   EXPECT_THAT(error_with([&](Json& json) {
                 shard(json)["source"] = 0;

@@ -51,12 +51,7 @@ class TrainerTest : public testing::Test {
     BpeTrainer trainer({.vocab_size = 270});
     trainer.add(text);
     write_tokenizer(trainer.finish(), data_);
-    PrepareOptions prepare;
-    prepare.sources = {{.inputs = {input}}};
-    prepare.output = data_;
-    prepare.held_out = 0.05;
-    ThreadPool pool(2);
-    prepare_data(prepare, pool, [](const PrepareProgress&) {});
+    prepare(data_, {{.inputs = {input}}});
 
     options_.model = test::tiny_v3();
     options_.model.vocab_size = 272;
@@ -72,6 +67,16 @@ class TrainerTest : public testing::Test {
     options_.training.checkpoint_interval = 3;
     options_.training.keep_checkpoints = 0;
     options_.data = data_;
+  }
+
+  /// Into a folder that has a tokenizer.
+  static void prepare(const std::filesystem::path& output, std::vector<CorpusOptions> sources) {
+    PrepareOptions prepare;
+    prepare.sources = std::move(sources);
+    prepare.output = output;
+    prepare.held_out = 0.05;
+    ThreadPool pool(2);
+    prepare_data(prepare, pool, [](const PrepareProgress&) {});
   }
 
   TrainResult run(const std::string& name, std::optional<std::int64_t> stop_at = {},
@@ -533,6 +538,43 @@ TEST_F(TrainerTest, AFullDiskKeepsTheCheckpointsThereAre) {
   }
   EXPECT_EQ(state("run"), before);
   EXPECT_TRUE(run("run").complete);
+}
+
+TEST_F(TrainerTest, HeldOutLossIsThatOfEachSourceAlone) {
+  const std::filesystem::path words = folder_.path() / "words.txt";
+  const std::filesystem::path numbers = folder_.path() / "numbers.txt";
+  std::string lines;
+  for (int i = 0; i < 300; ++i) lines += "the cat saw " + std::to_string(i * i) + "\n";
+  write_file_atomically(numbers, lines);
+  write_file_atomically(words, lines.substr(0, lines.size() / 3) + bytes_of(folder_.path() / "text.txt"));
+  const auto evaluation_on = [&](const std::string& name, std::vector<CorpusOptions> sources) {
+    options_.data = folder_.path() / name;
+    install_tokenizer(data_, options_.data);
+    prepare(options_.data, std::move(sources));
+    return run("run-" + name).evaluation.value();
+  };
+  options_.training.learning_rate = 0;
+  options_.training.router_bias_update_rate = 0;
+  options_.training.steps = 2;
+  options_.training.eval_tokens = 0;
+  const EvalMetrics both =
+      evaluation_on("both", {{.inputs = {words}, .name = "words"}, {.inputs = {numbers}, .name = "numbers"}});
+  const EvalMetrics first = evaluation_on("first", {{.inputs = {words}}});
+  const EvalMetrics second = evaluation_on("second", {{.inputs = {numbers}}});
+  EXPECT_THAT(first.source_loss, ElementsAre());
+  EXPECT_THAT(both.source_loss,
+              ElementsAre(SourceLoss{"words", first.loss}, SourceLoss{"numbers", second.loss}));
+  EXPECT_EQ(both.tokens, first.tokens + second.tokens);
+  const auto total = [](const EvalMetrics& m) { return m.loss * static_cast<double>(m.tokens); };
+  EXPECT_NEAR(total(both), total(first) + total(second), 1e-9 * total(both));
+  EXPECT_GT(std::abs(first.loss - second.loss), 1e-4);
+
+  // A part of it is a part of each.
+  options_.training.eval_tokens = both.tokens / 2;
+  options_.data = folder_.path() / "both";
+  const EvalMetrics half = run("half").evaluation.value();
+  EXPECT_EQ(half.tokens, both.tokens / 2);
+  EXPECT_EQ(half.source_loss.size(), 2U);
 }
 
 TEST_F(TrainerTest, ACorruptShardIsNamed) {
