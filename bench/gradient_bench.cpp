@@ -2,9 +2,9 @@
 // f32, for one batch of held-out text. A ratio to 1, the limit.
 //
 // usage: gradient_bench [MODEL DATA] [SVG] [THREADS]
-// MODEL is a run of `fathom train` or another model folder, DATA what `fathom prepare` made with its
-// tokenizer; by default those of tools/reproduce/fp8.sh. Tensors of one kind are a row of the table; the
-// picture has a point for each tensor, in the order of the forward pass.
+// MODEL is a checkpoint of `fathom train` (RUN/latest) or another model folder, DATA what `fathom prepare`
+// made with its tokenizer; by default those of tools/reproduce/fp8.sh. Tensors of one kind are a row of the
+// table; the picture has a point for each tensor, in the order of the forward pass.
 
 #include <fmt/core.h>
 
@@ -162,7 +162,7 @@ void run(const std::filesystem::path& folder, const std::filesystem::path& data_
 int main(int argc, char** argv) {
   fathom::kernels::limit_simd_by_environment();
   const std::filesystem::path made = std::filesystem::path(FATHOM_SOURCE_DIR) / "reproduce-run";
-  const std::filesystem::path model = argc > 1 ? argv[1] : made / "fp8/bf16";
+  const std::filesystem::path model = argc > 1 ? argv[1] : made / "fp8/bf16/latest";
   const std::filesystem::path data = argc > 2 ? argv[2] : made / "corpus/data";
   if (argc <= 2 && !(exists(model) && exists(data))) {
     fmt::print("needs a trained model and its data: run tools/reproduce/fp8.sh, or name them\n");
