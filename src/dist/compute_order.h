@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -31,6 +32,19 @@ using ComputeOrders = std::vector<ComputeOrder>;  // [rank]
 
 inline StageBatch stage_batch(std::int64_t stage, std::int64_t micro_batch) {
   return {static_cast<std::int16_t>(stage), static_cast<std::int16_t>(micro_batch)};
+}
+
+/// The rhythm of 1F1B and what comes from it: `forward(i)` for `ahead` turns i, then one forward and one
+/// `backward(i)` by turns, until each has had `count` turns.
+template <typename Forward, typename Backward>
+void one_forward_one_backward(std::int64_t count, std::int64_t ahead, const Forward& forward,
+                              const Backward& backward) {
+  ahead = std::min(ahead, count);
+  for (std::int64_t i = 0; i < ahead; ++i) forward(i);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (i + ahead < count) forward(i + ahead);
+    backward(i);
+  }
 }
 
 /// One forward, one backward (PipeDream-flush, arXiv 2006.09503): stages - rank forwards, then by turns.

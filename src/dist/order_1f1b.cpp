@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "dist/compute_order.h"
 
 namespace fathom {
@@ -8,12 +6,10 @@ ComputeOrders order_1f1b(const PipelineShape& shape) {
   ComputeOrders orders(static_cast<std::size_t>(shape.ranks()));
   for (std::int32_t rank = 0; rank < shape.ranks(); ++rank) {
     ComputeOrder& order = orders[static_cast<std::size_t>(rank)];
-    const std::int32_t ahead = std::min(shape.stages - 1 - rank, shape.micro_batches);
-    for (std::int32_t i = 0; i < ahead; ++i) order.forward(stage_batch(rank, i));
-    for (std::int32_t i = 0; i < shape.micro_batches; ++i) {
-      if (i + ahead < shape.micro_batches) order.forward(stage_batch(rank, i + ahead));
-      order.backward(stage_batch(rank, i));
-    }
+    one_forward_one_backward(
+        shape.micro_batches, shape.stages - 1 - rank,
+        [&](std::int64_t i) { order.forward(stage_batch(rank, i)); },
+        [&](std::int64_t i) { order.backward(stage_batch(rank, i)); });
   }
   return orders;
 }

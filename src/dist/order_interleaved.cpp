@@ -57,12 +57,7 @@ ComputeOrders order_interleaved(const PipelineShape& shape) {
       if (const auto batch = turns.micro_batch(turn))
         order.backward(stage_batch((shape.stages_per_rank - 1 - turns.slot(turn)) * ranks + rank, *batch));
     };
-    const std::int64_t ahead = std::min(turns_ahead(shape, rank), turns.count());
-    for (std::int64_t turn = 0; turn < ahead; ++turn) forward(turn);
-    for (std::int64_t turn = 0; turn < turns.count(); ++turn) {
-      if (turn + ahead < turns.count()) forward(turn + ahead);
-      backward(turn);
-    }
+    one_forward_one_backward(turns.count(), turns_ahead(shape, rank), forward, backward);
   }
   return orders;
 }

@@ -8,14 +8,14 @@ ComputeOrders order_zb1p(const PipelineShape& shape) {
   ComputeOrders orders(static_cast<std::size_t>(shape.ranks()));
   for (std::int32_t rank = 0; rank < shape.ranks(); ++rank) {
     ComputeOrder& order = orders[static_cast<std::size_t>(rank)];
-    const std::int32_t ahead = std::min(shape.stages - 1 - rank, shape.micro_batches);
     const std::int32_t waiting = std::min(rank, shape.micro_batches);  // weight gradients
-    for (std::int32_t i = 0; i < ahead; ++i) order.forward(stage_batch(rank, i));
-    for (std::int32_t i = 0; i < shape.micro_batches; ++i) {
-      if (i + ahead < shape.micro_batches) order.forward(stage_batch(rank, i + ahead));
-      order.backward_input(stage_batch(rank, i));
-      if (i >= waiting) order.backward_weight(stage_batch(rank, i - waiting));
-    }
+    one_forward_one_backward(
+        shape.micro_batches, shape.stages - 1 - rank,
+        [&](std::int64_t i) { order.forward(stage_batch(rank, i)); },
+        [&](std::int64_t i) {
+          order.backward_input(stage_batch(rank, i));
+          if (i >= waiting) order.backward_weight(stage_batch(rank, i - waiting));
+        });
     for (std::int32_t i = shape.micro_batches - waiting; i < shape.micro_batches; ++i)
       order.backward_weight(stage_batch(rank, i));
   }

@@ -44,6 +44,22 @@ void check_two_way(const PipelineShape& shape, std::int32_t least_micro_batches)
           shape.micro_batches, shape.stages, least_micro_batches);
 }
 
+ComputeOrders orders_of(const PipelineShape& shape) {
+  switch (shape.kind) {
+    case PipelineKind::one_f_one_b:
+      return order_1f1b(shape);
+    case PipelineKind::interleaved:
+      return order_interleaved(shape);
+    case PipelineKind::zb1p:
+      return order_zb1p(shape);
+    case PipelineKind::dualpipe:
+      return order_dualpipe(shape);
+    case PipelineKind::dualpipe_v:
+      return order_dualpipe_v(shape);
+  }
+  fail("schedule kind {} is not known", static_cast<int>(shape.kind));
+}
+
 }  // namespace
 
 std::string_view pipeline_kind_name(PipelineKind kind) {
@@ -155,19 +171,7 @@ std::string action_text(const Action& action) {
 
 PipelineSchedule make_schedule(const PipelineShape& shape) {
   check_shape(shape);
-  switch (shape.kind) {
-    case PipelineKind::one_f_one_b:
-      return with_messages(shape, order_1f1b(shape));
-    case PipelineKind::interleaved:
-      return with_messages(shape, order_interleaved(shape));
-    case PipelineKind::zb1p:
-      return with_messages(shape, order_zb1p(shape));
-    case PipelineKind::dualpipe:
-      return with_messages(shape, order_dualpipe(shape));
-    case PipelineKind::dualpipe_v:
-      return with_messages(shape, order_dualpipe_v(shape));
-  }
-  fail("schedule kind {} is not known", static_cast<int>(shape.kind));
+  return with_messages(shape, orders_of(shape));
 }
 
 std::int64_t most_in_flight(const PipelineShape& shape, std::int32_t rank) {

@@ -14,8 +14,7 @@ namespace fathom {
 // (dist/schedule_check.h).
 //
 // How a list is executed. A rank takes its actions one after another:
-//  - `receive_*` posts a receive and goes on; `send_*` posts a send of what the rank has computed and goes
-//  on;
+//  - `receive_*` posts a receive, `send_*` a send of what the rank has computed, and both go on;
 //  - what computes first waits for the messages that it needs (its own receives, posted earlier), then
 //  computes;
 //  - after its last action a rank waits for what it has posted.
@@ -48,8 +47,7 @@ struct StageBatch {
 ///  - 1F1B, ZB1P: stage s on rank s;
 ///  - interleaved: stage s on rank s mod ranks, a rank's stages being its slots;
 ///  - DualPipe: each stage twice, on rank s for the first half of the micro-batches (slot 0), which go from
-///  rank
-///    0 to the last, and on rank stages-1-s for the other half (slot 1), which go the other way;
+///    rank 0 to the last, and on rank stages-1-s for the other half (slot 1), which go the other way;
 ///  - DualPipeV: half as many ranks as stages; stage s and stage stages-1-s on rank s, slots 0 and 1.
 struct PipelineShape {
   PipelineKind kind = PipelineKind::one_f_one_b;

@@ -127,7 +127,7 @@ class ListChecker {
     if (message == MessageNumbers::kNone) refuse("no other rank holds the stage on its other side");
     const std::int32_t peer = numbers_.peer_of(action);
     if (action.peer != peer) refuse("the stage on its other side is on rank {}", peer);
-    const std::size_t side = peer == (static_cast<std::int32_t>(rank_) + 1) % shape_.ranks() ? 0 : 1;
+    const std::size_t side = side_of(shape_, static_cast<std::int32_t>(rank_), peer);
     Neighbours& neighbours = neighbours_[rank_];
     switch (action.kind) {
       case ActionKind::send_activation:
@@ -195,9 +195,8 @@ class ListChecker {
   const PipelineSchedule& schedule_;
   const PipelineShape& shape_;
   MessageNumbers numbers_;
-  std::vector<std::uint8_t> marks_;  // [stage, micro_batch] of ChunkMark
-  std::vector<std::int32_t>
-      places_;  // [message] its place among those of its two ranks, from 1; 0: not met yet
+  std::vector<std::uint8_t> marks_;     // [stage, micro_batch] of ChunkMark
+  std::vector<std::int32_t> places_;    // [message] which one between its two ranks, from 1; 0: not met yet
   std::vector<Neighbours> neighbours_;  // [rank]
   std::size_t rank_ = 0;
   std::size_t at_ = 0;

@@ -10,14 +10,12 @@ namespace fathom {
 /// What a rank has to hold at once.
 struct RankLoad {
   std::int64_t in_flight = 0;  // most chunks from the beginning of their forward to their weight gradient
-  std::int64_t waiting_weights =
-      0;  // most chunks whose input gradient is computed, and whose weight gradient not
+  std::int64_t waiting_weights = 0;  // most chunks with an input gradient and without a weight gradient
 };
 
 /// Refuses every list that may not be executed. What passes, whoever made it:
 ///  - runs each micro-batch's forward, input gradient and weight gradient once on each stage, on the rank
-///  that
-///    holds it, each after what it needs: the stage before, the stage behind, its own forward;
+///    that holds it, each after what it needs: the stage before, the stage behind, its own forward;
 ///  - sends whatever another rank needs once, after computing it, and receives it once, posted before the
 ///    computation that needs it;
 ///  - posts receives between two ranks in the order of the sends;

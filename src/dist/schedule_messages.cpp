@@ -5,12 +5,6 @@
 namespace fathom {
 namespace {
 
-/// Ranks only ever talk to their neighbours on the ring: 0 the next one, 1 the one before (of two ranks, the
-/// only other one is the next).
-std::size_t side_of(std::int32_t rank, std::int32_t peer, std::int32_t ranks) {
-  return peer == (rank + 1) % ranks ? 0 : 1;
-}
-
 /// Sends in their order, [rank][side].
 using Outboxes = std::vector<std::array<std::vector<Action>, 2>>;
 
@@ -28,12 +22,11 @@ void for_each_send(const MessageNumbers& numbers, const Action& action, const Vi
 }
 
 Outboxes outboxes_of(const PipelineShape& shape, const MessageNumbers& numbers, const ComputeOrders& orders) {
-  const std::int32_t ranks = shape.ranks();
   Outboxes outboxes(orders.size());
   for (std::size_t rank = 0; rank < orders.size(); ++rank)
     for (const Action& action : orders[rank].actions())
       for_each_send(numbers, action, [&](const Action& send) {
-        outboxes[rank][side_of(static_cast<std::int32_t>(rank), send.peer, ranks)].push_back(send);
+        outboxes[rank][side_of(shape, static_cast<std::int32_t>(rank), send.peer)].push_back(send);
       });
   return outboxes;
 }
@@ -43,7 +36,7 @@ class ListWriter {
  public:
   ListWriter(const PipelineShape& shape, const MessageNumbers& numbers, const Outboxes& outboxes,
              std::vector<char>& posted, std::int32_t rank)
-      : ranks_(shape.ranks()), numbers_(numbers), outboxes_(outboxes), posted_(posted), rank_(rank) {}
+      : shape_(shape), numbers_(numbers), outboxes_(outboxes), posted_(posted), rank_(rank) {}
 
   std::vector<Action> write(const std::vector<Action>& order) {
     list_.reserve(3 * order.size());
@@ -69,7 +62,7 @@ class ListWriter {
     const std::int32_t message = numbers_.of(wanted);
     if (message == MessageNumbers::kNone) return;
     const std::int32_t sender = numbers_.peer_of(wanted);
-    const std::size_t side = side_of(sender, rank_, ranks_);
+    const std::size_t side = side_of(shape_, sender, rank_);
     const std::vector<Action>& outbox = outboxes_[static_cast<std::size_t>(sender)][side];
     std::size_t& taken = taken_[side];
     while (posted_[static_cast<std::size_t>(message)] == 0) {
@@ -79,7 +72,7 @@ class ListWriter {
     }
   }
 
-  std::int32_t ranks_;
+  const PipelineShape& shape_;
   const MessageNumbers& numbers_;
   const Outboxes& outboxes_;
   std::vector<char>& posted_;  // [message]

@@ -1,11 +1,18 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "dist/compute_order.h"
 #include "dist/pipeline_schedule.h"
 
 namespace fathom {
+
+/// Which of its neighbours on the ring a rank's peer is, and ranks talk to no others: 0 the next one, 1 the
+/// one before. Of two ranks, the only other one is the next.
+inline std::size_t side_of(const PipelineShape& shape, std::int32_t rank, std::int32_t peer) {
+  return peer == (rank + 1) % shape.ranks() ? 0 : 1;
+}
 
 /// Numbers every message of a schedule: 0 <= number < count(). Chunks must be of the shape.
 class MessageNumbers {
@@ -34,6 +41,14 @@ class MessageNumbers {
   }
   [[nodiscard]] std::int32_t gradient_out(StageBatch chunk) const {
     return chunk.stage == 0 || stays_after(chunk.stage - 1) ? kNone : chunks_ + index(chunk);
+  }
+  /// What has to arrive before an action computes: the input of its forward, the gradient of its backward's
+  /// output; none in place of what it does not need.
+  [[nodiscard]] std::array<std::int32_t, 2> needed_by(const Action& action) const {
+    const StageBatch* forward = action.forward_part();
+    const StageBatch* backward = action.backward_part();
+    return {forward == nullptr ? kNone : activation_in(*forward),
+            backward == nullptr ? kNone : gradient_in(*backward)};
   }
   /// Of a send or a receive.
   [[nodiscard]] std::int32_t of(const Action& action) const {

@@ -27,10 +27,8 @@ std::vector<std::size_t> replay_schedule(const PipelineSchedule& schedule, const
     return message != MessageNumbers::kNone && sent[static_cast<std::size_t>(message)] == 0;
   };
   const auto first_missing = [&](const Action& action) {
-    if (const StageBatch* chunk = action.forward_part())
-      if (const std::int32_t message = numbers.activation_in(*chunk); missing(message)) return message;
-    if (const StageBatch* chunk = action.backward_part())
-      if (const std::int32_t message = numbers.gradient_in(*chunk); missing(message)) return message;
+    for (const std::int32_t message : numbers.needed_by(action))
+      if (missing(message)) return message;
     return MessageNumbers::kNone;
   };
   const auto send = [&](const Action& action) {

@@ -46,10 +46,7 @@ class StepClock {
       return;
     }
     double begin = clock_[rank];
-    if (const StageBatch* chunk = action.forward_part())
-      begin = std::max(begin, arrival(numbers_.activation_in(*chunk)));
-    if (const StageBatch* chunk = action.backward_part())
-      begin = std::max(begin, arrival(numbers_.gradient_in(*chunk)));
+    for (const std::int32_t message : numbers_.needed_by(action)) begin = std::max(begin, arrival(message));
     const double duration = duration_of(action, step_.times);
     clock_[rank] = begin + duration;
     step_.computed[rank].push_back({.action = action, .begin = begin, .end = clock_[rank]});

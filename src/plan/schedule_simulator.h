@@ -53,13 +53,11 @@ SimulatedStep simulate_schedule(const PipelineShape& shape, const PipelineTimes&
 /// the two are equal, whatever the times:
 ///  - 1F1B: (PP-1)(F+B), always;
 ///  - interleaved: (ranks-1)(F+B), F and B those of one of a rank's v stages, where groups are full
-///  (micro-batches
-///    are a multiple of the ranks);
+///    (micro-batches are a multiple of the ranks);
 ///  - ZB1P: (PP-1)(F+B-2W) where W <= min(F, B-W) and the pipeline fills (micro-batches >= PP). Longer weight
 ///    gradients fill their gaps whole, and what is left is (PP-1) max(F, B-W);
-///  - DualPipe, DualPipeV: (PP/2-1)(F&B+B-3W) where F = B-W >= W, with any F&B, and for PP = 2. Elsewhere it
-///  is an
-///    approximation, in either direction.
+///  - DualPipe, DualPipeV: (PP/2-1)(F&B+B-3W) where F = B-W >= W, with any F&B, and for PP = 2. Elsewhere
+///    it is an approximation, in either direction.
 struct BubbleFormula {
   std::string_view text;  // "(PP-1)(F+B)"
   double value = 0;
