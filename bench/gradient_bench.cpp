@@ -14,8 +14,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <regex>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -25,6 +26,7 @@
 #include "model/fp8_weights.h"
 #include "model/load.h"
 #include "model/transformer.h"
+#include "plan/name_groups.h"
 #include "train/batch_loader.h"
 #include "train/data_manifest.h"
 #include "train/line_chart.h"
@@ -63,6 +65,8 @@ struct Products {
     aa += other.aa;
     bb += other.bb;
   }
+  /// Not so of an expert that no token of the batch chose, or a selection bias.
+  [[nodiscard]] bool has_gradient() const { return bb != 0; }
   [[nodiscard]] double cosine() const { return ab / std::sqrt(aa * bb); }
   /// Length of a over that of b.
   [[nodiscard]] double length() const { return std::sqrt(aa / bb); }
@@ -75,55 +79,54 @@ Products products_of(std::span<const float> a, std::span<const float> b) {
   return sums;
 }
 
-/// "model.layers.*.mlp.experts.*.up_proj.weight" for all that differ in numbers only.
-std::string kind_of(const std::string& name) {
-  static const std::regex number("\\.[0-9]+\\.");
-  return std::regex_replace(name, number, ".*.");
-}
-
-struct Tensors {
-  std::vector<std::string> names;
-  std::vector<Products> products;  // of each with that in f32
+/// A tensor's gradient beside that in f32.
+struct TensorProducts {
+  std::string name;
+  Products products;
 };
 
-Tensors compare(const ModelConfig& config, TransformerWeights& narrow, TransformerWeights& wide) {
+/// All tensors, in the order of the forward pass.
+std::vector<TensorProducts> compare(const ModelConfig& config, TransformerWeights& narrow,
+                                    TransformerWeights& wide) {
   std::vector<std::span<const float>> reference;
   visit_parameters(config, wide, [&](const ParameterSpec&, Tensor& value, Tensor*) {
     reference.push_back(value.values());
   });
-  Tensors result;
-  std::size_t i = 0;
+  std::vector<TensorProducts> tensors;
   visit_parameters(config, narrow, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
-    const Products products = products_of(value.values(), reference[i++]);
-    if (products.bb == 0) return;  // an expert that no token of the batch chose, or a selection bias
-    result.names.push_back(spec.name);
-    result.products.push_back(products);
+    tensors.push_back({spec.name, products_of(value.values(), reference[tensors.size()])});
   });
-  return result;
+  return tensors;
 }
 
-struct Row {
-  int tensors = 0;
-  double sum = 0;
-  double least = 1;
-};
-
-void print_table(const Tensors& tensors) {
-  std::map<std::string, Row> rows;
-  Products all;
-  for (std::size_t i = 0; i < tensors.names.size(); ++i) {
-    Row& row = rows[kind_of(tensors.names[i])];
-    const double cosine = tensors.products[i].cosine();
-    ++row.tensors;
-    row.sum += cosine;
-    row.least = std::min(row.least, cosine);
-    all.add(tensors.products[i]);
+void print_table(const std::vector<TensorProducts>& tensors) {
+  std::vector<std::string> names;
+  std::map<std::string, Products> products;
+  for (const TensorProducts& tensor : tensors) {
+    names.push_back(tensor.name);
+    products[tensor.name] = tensor.products;
   }
-  fmt::print("  {:<58} {:>7} {:>9} {:>9}\n", "cosine with f32", "tensors", "mean", "least");
-  for (const auto& [kind, row] : rows)
-    fmt::print("  {:<58} {:>7} {:>9.5f} {:>9.5f}\n", kind, row.tensors, row.sum / row.tensors, row.least);
-  fmt::print("  {:<58} {:>7} {:>9.5f}   (length {:.4f} of f32's)\n", "the whole gradient",
-             tensors.names.size(), all.cosine(), all.length());
+  fmt::print("  {:<60} {:>7} {:>9} {:>9}\n", "cosine with f32", "tensors", "mean", "least");
+  Products all;
+  int with_gradient = 0;
+  for (const NameGroup& group : group_names(names)) {
+    int count = 0;
+    double sum = 0;
+    double least = 1;
+    for (const std::string& name : group.names) {
+      const Products& tensor = products.at(name);
+      if (!tensor.has_gradient()) continue;
+      ++count;
+      sum += tensor.cosine();
+      least = std::min(least, tensor.cosine());
+      all.add(tensor);
+    }
+    if (count == 0) continue;
+    with_gradient += count;
+    fmt::print("  {:<60} {:>7} {:>9.5f} {:>9.5f}\n", group.pattern, count, sum / count, least);
+  }
+  fmt::print("  {:<60} {:>7} {:>9.5f}   (length {:.4f} of f32's)\n", "the whole gradient", with_gradient,
+             all.cosine(), all.length());
 }
 
 void run(const std::filesystem::path& folder, const std::filesystem::path& data_folder,
@@ -140,15 +143,15 @@ void run(const std::filesystem::path& folder, const std::filesystem::path& data_
   Gradients wide = gradients_in(Precision::f32, model, batch, pool);
   fmt::print("{} tokens of held-out text, loss {:.5f} in f32\n", kSequences * kLength, wide.loss);
   LineChart chart{.title = "Cosine of a tensor's gradient with its gradient in f32", .lines = {}};
-  for (const Precision precision : {Precision::bf16, Precision::fp8}) {
-    const char* name = precision == Precision::bf16 ? "bf16" : "fp8";
+  for (const auto& [name, precision] : {std::pair{"bf16", Precision::bf16}, {"fp8", Precision::fp8}}) {
     Gradients narrow = gradients_in(precision, model, batch, pool);
     fmt::print("\n{}: loss {:.5f} ({:+.4f} %)\n", name, narrow.loss, 100 * (narrow.loss / wide.loss - 1));
-    const Tensors tensors = compare(model.config, narrow.tensors, wide.tensors);
+    const std::vector<TensorProducts> tensors = compare(model.config, narrow.tensors, wide.tensors);
     print_table(tensors);
     ChartLine line{.name = name, .points = {}};
-    for (std::size_t i = 0; i < tensors.products.size(); ++i)
-      line.points.push_back({static_cast<double>(i), tensors.products[i].cosine()});
+    for (const TensorProducts& tensor : tensors)
+      if (tensor.products.has_gradient())
+        line.points.push_back({static_cast<double>(line.points.size()), tensor.products.cosine()});
     chart.lines.push_back(std::move(line));
   }
   if (!picture.empty()) {

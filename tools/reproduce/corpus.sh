@@ -15,11 +15,10 @@ mkdir -p "$run/packages"
 (cd "$run/packages" && apt-get download -q linux-doc-6.1 python3.11-doc)
 for package in "$run"/packages/*.deb; do dpkg-deb --extract "$package" "$run/packages"; done
 # Each page's source, as plain text; its path becomes its name.
-(cd "$run/packages/usr/share/doc" && find . -path '*/_sources/*' -name '*.txt' -print0) | sort -z |
+mkdir "$run/texts"
+(cd "$run/packages/usr/share/doc" && find . -path '*/_sources/*' -name '*.txt' -printf '%P\0') |
   while IFS= read -r -d '' page; do
-    name=${page#./}
-    mkdir -p "$run/texts"
-    cp "$run/packages/usr/share/doc/$page" "$run/texts/${name//\//_}"
+    mv "$run/packages/usr/share/doc/$page" "$run/texts/${page//\//_}"
   done
 rm -r "$run/packages"
 "$fathom" prepare "$run/texts" --output "$run/data" --train-tokenizer --vocab-size 4096 \
