@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "support/error_text.h"
+#include "support/pipeline_shapes.h"
 
 namespace fathom {
 namespace {
@@ -24,12 +25,7 @@ std::int64_t sweep(PipelineKind kind, std::int32_t stages_per_rank, std::int32_t
                                    .stages = ranks * stages_per_rank,
                                    .micro_batches = micro_batches,
                                    .stages_per_rank = stages_per_rank};
-      const bool two_way = kind == PipelineKind::dualpipe || kind == PipelineKind::dualpipe_v;
-      const bool exists =
-          !two_way || (ranks % 2 == 0 &&
-                       (kind == PipelineKind::dualpipe ? micro_batches % 2 == 0 && micro_batches >= 2 * ranks
-                                                       : micro_batches >= ranks));
-      if (!exists) continue;
+      if (!test::pipeline_exists(kind, shape.stages, micro_batches)) continue;
       ++shapes;
       const std::vector<RankLoad> loads = check_schedule(make_schedule(shape));
       for (std::int32_t rank = 0; rank < shape.ranks(); ++rank)

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "support/error_text.h"
+#include "support/pipeline_shapes.h"
 
 namespace fathom {
 namespace {
@@ -22,10 +23,7 @@ int exact_bubbles(PipelineKind kind, const PipelineTimes& times) {
   int exact = 0;
   for (const std::int32_t stages : {1, 2, 3, 4, 6, 8, 12})
     for (const std::int32_t micro_batches : {1, 2, 3, 4, 6, 8, 12, 16, 21, 24, 30}) {
-      const bool two_way = kind == dualpipe || kind == dualpipe_v;
-      if (two_way && (stages % 2 != 0 || micro_batches < (kind == dualpipe ? 2 : 1) * stages ||
-                      (kind == dualpipe && micro_batches % 2 != 0)))
-        continue;
+      if (!test::pipeline_exists(kind, stages, micro_batches)) continue;
       PipelineShape shape = {.kind = kind, .stages = stages, .micro_batches = micro_batches};
       if (kind == interleaved) {
         shape.stages *= 3;
