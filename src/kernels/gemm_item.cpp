@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "kernels/gemm_pack.h"
 #include "kernels/scratch.h"
@@ -22,7 +23,7 @@ struct Run {
   std::int64_t ks;
 };
 
-/// Lines that one strip's product shall ask for.
+/// Lines that the product of a group of rows shall ask for; what does not fit is left to the processor.
 class WantedList {
  public:
   void add(const CacheLines& lines) {
@@ -36,18 +37,19 @@ class WantedList {
   }
 
  private:
-  std::array<CacheLines, 128> list_;
+  std::array<CacheLines, kMostPackedK + 4 * kGroupRows> list_;
   std::size_t count_ = 0;
   std::int64_t lines_ = 0;
 };
 
-/// A part of an operand that is packed after so many strips.
+/// A part of an operand that is packed after so many groups of rows.
 class PackedSoon {
  public:
-  PackedSoon(const StoredPart& part, std::int64_t strips)
-      : part_(part), rows_each_(pieces(part.outer(), strips)) {}
-  /// One strip's share of it.
+  PackedSoon(const StoredPart& part, std::int64_t groups)
+      : part_(part), rows_each_(pieces(part.outer(), groups)) {}
+  /// One group's share of it.
   void add_share(WantedList& wanted) {
+    if (part_.inner() == 0) return;
     for (const std::int64_t end = std::min(part_.outer(), next_ + rows_each_); next_ < end; ++next_)
       wanted.add(part_.lines(next_));
   }
@@ -120,7 +122,7 @@ class ItemRun {
       if (is_scaled(panel)) pack_column_scales(panel, run);
       add_panel(panel, run, i == 0,
                 PackedSoon(StoredPart(b_of(next), {next.column, next.columns, run.k, run.ks}),
-                           pieces(item_.rows, strip_rows_)));
+                           pieces(item_.rows, kGroupRows)));
     }
   }
 
@@ -148,30 +150,29 @@ class ItemRun {
       if (pack_a)
         pack_panels(*item_.a, a_part(group, run), call_.element, strip_rows_, pack_scratch_,
                     a_ + group * elements);
-      PackedSoon next_group(StoredPart(*item_.a, a_part(group + kGroupRows, run)), kGroupRows / strip_rows_);
       const std::int64_t end = std::min(item_.rows, group + kGroupRows);
-      for (std::int64_t row = group; row < end; row += strip_rows_) {
-        WantedList wanted;
-        for (std::int64_t r = row; r < std::min(end, row + strip_rows_); ++r)
-          wanted.add(cache_lines(c_of(panel, r), panel.columns * static_cast<std::int64_t>(sizeof(float))));
-        next_panel.add_share(wanted);
-        if (pack_a) next_group.add_share(wanted);
-        add_strip(panel, run, row, wanted);
-      }
+      WantedList wanted;
+      for (std::int64_t r = group; r < end; ++r)
+        wanted.add(cache_lines(c_of(panel, r), panel.columns * static_cast<std::int64_t>(sizeof(float))));
+      next_panel.add_share(wanted);
+      if (pack_a) PackedSoon(StoredPart(*item_.a, a_part(end, run)), 1).add_share(wanted);
+      add_group(panel, run, {group, end}, wanted);
     }
   }
 
-  void add_strip(const GemmPanel& panel, const Run& run, std::int64_t row, const WantedList& wanted) const {
+  void add_group(const GemmPanel& panel, const Run& run, std::pair<std::int64_t, std::int64_t> rows,
+                 const WantedList& wanted) const {
     const std::int64_t elements = packed_elements(call_.element, run.ks);
     PanelProduct product{.element = call_.element,
-                         .a = a_ + row * elements,
+                         .a = a_ + rows.first * elements,
+                         .strip_stride = elements * strip_rows_,
                          .b = b_,
-                         .rows = std::min(strip_rows_, item_.rows - row),
+                         .rows = rows.second - rows.first,
                          .columns = panel.columns,
                          .k = elements,
                          .row_scale = nullptr,
                          .column_scale = nullptr,
-                         .c = c_of(panel, row),
+                         .c = c_of(panel, rows.first),
                          .c_stride = panel.job->c_stride,
                          .accumulate = panel.job->accumulate || run.k > 0,
                          .wanted = {},
@@ -182,7 +183,7 @@ class ItemRun {
       return;
     }
     const std::int64_t step = packed_elements(call_.element, kScaleBlock);
-    product.row_scale = row_scales_ + row;
+    product.row_scale = row_scales_ + rows.first;
     product.column_scale = column_scales_;
     for (std::int64_t begin = 0; begin < elements; begin += step) {
       product.k = std::min(step, elements - begin);

@@ -172,6 +172,9 @@ HWY_INLINE void PlaceRow(D d, const float* first, const float* second, std::int6
 template <PanelElement kElement, class D>
 void PackColumns(D d, const StoredPart& source, std::int64_t width, float* scratch, float* to) {
   constexpr std::int64_t kStep = kElement == PanelElement::bf16_pair ? 2 : 1;
+  // Strips lie some 4 KiB from one another, in the same few places of the nearest cache: a line of one is
+  // filled before the next one's turn comes.
+  constexpr std::int64_t kSteps = 4;
   const std::int64_t elements = packed_elements(kElement, source.outer());
   const std::int64_t together = std::max<std::int64_t>(1, kColumnsTogether / width) * width;
   for (std::int64_t begin = 0; begin < source.inner(); begin += together) {
@@ -183,12 +186,15 @@ void PackColumns(D d, const StoredPart& source, std::int64_t width, float* scrat
       Widen(source.dtype(), from, columns, room);
       return room;
     };
-    for (std::int64_t i = 0; i < elements; ++i) {
-      const float* first = staged(kStep * i, scratch);
-      const float* second = kStep == 2 ? staged(2 * i + 1, scratch + kStagedRow) : first;
+    for (std::int64_t i = 0; i < elements; i += kSteps) {
+      const std::int64_t steps = std::min(kSteps, elements - i);
+      const float* rows[kSteps * kStep];
+      for (std::int64_t k = 0; k < steps * kStep; ++k)
+        rows[k] = staged(kStep * i + k, scratch + k * kStagedRow);
       for (std::int64_t panel = 0; panel < columns; panel += width)
-        PlaceRow<kElement>(d, first + panel, second + panel, columns - panel, width,
-                           to + (begin + panel) * elements + i * width);
+        for (std::int64_t k = 0; k < steps; ++k)
+          PlaceRow<kElement>(d, rows[kStep * k] + panel, rows[kStep * (k + 1) - 1] + panel, columns - panel,
+                             width, to + (begin + panel) * elements + (i + k) * width);
     }
   }
 }

@@ -29,13 +29,17 @@ struct MultiplyBf16Pairs {
 };
 #endif
 
-/// Hands out the lines that a product was told to ask for.
+constexpr std::int64_t kStepsBetweenAsking = 8;
+
+/// Asks for the lines that a product was told to, evenly over the steps along k of all its strips.
 class WantedLines {
  public:
-  explicit WantedLines(std::span<const CacheLines> wanted)
-      : next_(wanted.data()), end_(next_ + wanted.size()) {}
-  HWY_INLINE void ask(std::int64_t lines) {
-    for (; lines > 0; --lines) {
+  explicit WantedLines(const PanelProduct& p) : next_(p.wanted.data()), end_(next_ + p.wanted.size()) {
+    const std::int64_t steps = std::max<std::int64_t>(1, p.rows / kStripRows) * p.k;
+    lines_at_once_ = (p.wanted_lines * kStepsBetweenAsking + steps - 1) / steps;
+  }
+  HWY_INLINE void ask() {
+    for (std::int64_t lines = lines_at_once_; lines > 0; --lines) {
       if (left_ == 0) {
         if (next_ == end_) return;
         line_ = next_->from;
@@ -53,16 +57,16 @@ class WantedLines {
   const CacheLines* end_;
   const std::byte* line_ = nullptr;
   std::int64_t left_ = 0;
+  std::int64_t lines_at_once_;
 };
 
-constexpr std::int64_t kStepsBetweenAsking = 8;
-
-/// kRows rows of the strip, from `row` on, by kVectors vectors of columns.
+/// kRows rows of a strip, from `row` on, by kVectors vectors of columns.
 template <class Multiply, int kRows, int kVectors>
-HWY_INLINE void Tile(const PanelProduct& p, std::int64_t row, float* HWY_RESTRICT c, std::int64_t c_stride) {
+HWY_INLINE void Tile(const PanelProduct& p, std::int64_t row, WantedLines& wanted, float* HWY_RESTRICT c,
+                     std::int64_t c_stride) {
   const DF d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const float* HWY_RESTRICT a = p.a + row;
+  const float* HWY_RESTRICT a = p.a + row / kStripRows * p.strip_stride + row % kStripRows;
   const float* HWY_RESTRICT b = p.b;
   VF sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -70,10 +74,8 @@ HWY_INLINE void Tile(const PanelProduct& p, std::int64_t row, float* HWY_RESTRIC
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
   }
-  WantedLines wanted(p.wanted);
-  const std::int64_t lines_at_once = (p.wanted_lines * kStepsBetweenAsking + p.k - 1) / p.k;
   for (std::int64_t i = 0; i < p.k;) {
-    if constexpr (kRows == kStripRows) wanted.ask(lines_at_once);
+    if constexpr (kRows == kStripRows) wanted.ask();
     for (const std::int64_t end = std::min(p.k, i + kStepsBetweenAsking); i < end; ++i) {
       VF column[kVectors];
 #pragma GCC unroll 8
@@ -109,43 +111,42 @@ HWY_INLINE void Tile(const PanelProduct& p, std::int64_t row, float* HWY_RESTRIC
 
 /// The same where C ends within the last vector: on a copy of that part of C.
 template <class Multiply, int kRows, int kVectors>
-HWY_NOINLINE void EdgeTile(const PanelProduct& p, std::int64_t row) {
+HWY_NOINLINE void EdgeTile(const PanelProduct& p, std::int64_t row, WantedLines& wanted) {
   constexpr std::int64_t kWidth = kVectors * static_cast<std::int64_t>(hn::MaxLanes(DF()));
   HWY_ALIGN float copy[kRows * kWidth] = {};
   float* c = p.c + row * p.c_stride;
   if (p.accumulate)
     for (int r = 0; r < kRows; ++r) std::copy_n(c + r * p.c_stride, p.columns, copy + r * kWidth);
-  Tile<Multiply, kRows, kVectors>(p, row, copy, kWidth);
+  Tile<Multiply, kRows, kVectors>(p, row, wanted, copy, kWidth);
   for (int r = 0; r < kRows; ++r) std::copy_n(copy + r * kWidth, p.columns, c + r * p.c_stride);
 }
 
 template <class Multiply, int kRows, int kVectors>
-HWY_INLINE void TileOfC(const PanelProduct& p, std::int64_t row) {
+HWY_INLINE void TileOfC(const PanelProduct& p, std::int64_t row, WantedLines& wanted) {
   if (p.columns == kVectors * static_cast<std::int64_t>(hn::Lanes(DF()))) {
-    Tile<Multiply, kRows, kVectors>(p, row, p.c + row * p.c_stride, p.c_stride);
+    Tile<Multiply, kRows, kVectors>(p, row, wanted, p.c + row * p.c_stride, p.c_stride);
   } else {
-    EdgeTile<Multiply, kRows, kVectors>(p, row);
+    EdgeTile<Multiply, kRows, kVectors>(p, row, wanted);
   }
 }
 
 template <class Multiply, int kVectors>
 HWY_NOINLINE void MultiplyRows(const PanelProduct& p) {
-  if (p.rows == kStripRows) {
-    TileOfC<Multiply, kStripRows, kVectors>(p, 0);
-    return;
-  }
+  WantedLines wanted(p);
   std::int64_t row = 0;
+  for (; row + kStripRows <= p.rows; row += kStripRows)
+    TileOfC<Multiply, kStripRows, kVectors>(p, row, wanted);
   if constexpr (kStripRows > 4) {
-    if (p.rows >= 4) {
-      TileOfC<Multiply, 4, kVectors>(p, row);
+    if (row + 4 <= p.rows) {
+      TileOfC<Multiply, 4, kVectors>(p, row, wanted);
       row += 4;
     }
   }
   if (row + 2 <= p.rows) {
-    TileOfC<Multiply, 2, kVectors>(p, row);
+    TileOfC<Multiply, 2, kVectors>(p, row, wanted);
     row += 2;
   }
-  if (row < p.rows) TileOfC<Multiply, 1, kVectors>(p, row);
+  if (row < p.rows) TileOfC<Multiply, 1, kVectors>(p, row, wanted);
 }
 
 /// With as many vectors as the panel has columns for.

@@ -6,7 +6,7 @@
 
 namespace fathom::kernels {
 
-// The innermost part of packed_gemm: a strip of A times a panel of B, both laid out for it. Rows of A lie in
+// The innermost part of packed_gemm: strips of A times a panel of B, both laid out for it. Rows of A lie in
 // strips of `strip_rows`, columns of C (rows of B) in panels of `panel_columns`, each [k, width] so that
 // what is multiplied together lies together. For packed_gemm.cpp and gemm_pack.cpp.
 
@@ -34,9 +34,10 @@ struct CacheLines {
 
 struct PanelProduct {
   PanelElement element;
-  const float* a;     // one strip, [k, strip_rows]
-  const float* b;     // [k, columns rounded up to column_unit]
-  std::int64_t rows;  // at most strip_rows
+  const float* a;             // strips of [k, strip_rows]
+  std::int64_t strip_stride;  // floats from one strip to the next
+  const float* b;             // [k, columns rounded up to column_unit]
+  std::int64_t rows;
   std::int64_t columns;
   std::int64_t k;             // elements, so half as many pairs
   const float* row_scale;     // [rows]; null: no scales
