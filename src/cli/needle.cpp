@@ -54,8 +54,7 @@ NeedleOptions needle_options(const NeedleCommand& options, const TextModel& mode
     needle.lengths = doubling_lengths(model.config.max_position_embeddings,
                                       shortest_needle_text(model.tokenizer), kDefaultLengths);
   std::ranges::sort(needle.lengths);
-  const auto repeated = std::ranges::unique(needle.lengths);
-  needle.lengths.erase(repeated.begin(), repeated.end());
+  needle.lengths.erase(std::unique(needle.lengths.begin(), needle.lengths.end()), needle.lengths.end());
   needle.depths = even_depths(options.depths);
   check_lengths(options, needle, model.config);
   return needle;

@@ -48,6 +48,7 @@ std::vector<RunForecast::Point> schedule_points(const TrainingPlan& plan) {
   std::sort(at.begin(), at.end());
   at.erase(std::unique(at.begin(), at.end()), at.end());
   std::vector<RunForecast::Point> points;
+  points.reserve(at.size());
   for (const std::int64_t step : at) points.push_back({step, plan.at(step)});
   return points;
 }

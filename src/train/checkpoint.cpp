@@ -27,7 +27,7 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view kFormat = "fathom-training-state";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kStateVersion = 1;
 constexpr std::string_view kFirst = "first_moment.";
 constexpr std::string_view kSecond = "second_moment.";
 constexpr std::string_view kMaster = "master.";
@@ -112,7 +112,7 @@ void write_state(const std::filesystem::path& file, const TrainingState& state,
                  const TrainingConfig& training) {
   OrderedJson json;
   json["format"] = kFormat;
-  json["version"] = kVersion;
+  json["version"] = kStateVersion;
   json["step"] = state.step;
   json["tokens"] = state.tokens;
   json["data"] = {{"folder", state.data.string()},
@@ -194,8 +194,8 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint) {
   const Json json = read_json_file(file);
   TrainingState state;
   try {
-    require(json.at("format") == kFormat && json.at("version") == kVersion,
-            "{}: not a training state of version {}", where, kVersion);
+    require(json.at("format") == kFormat && json.at("version") == kStateVersion,
+            "{}: not a training state of version {}", where, kStateVersion);
     state.step = json.at("step").get<std::int64_t>();
     state.tokens = json.at("tokens").get<std::int64_t>();
     state.optimizer = json.value("optimizer", state.optimizer);

@@ -16,7 +16,7 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view kFormat = "fathom-data";
-constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kManifestVersion = 2;
 constexpr std::int64_t kVersionWithoutSources = 1;
 constexpr std::size_t kMostSources = 4096;
 constexpr std::uint64_t kLargestTokenizer = 256U << 20U;
@@ -184,9 +184,9 @@ DataManifest load_data_manifest(const std::filesystem::path& folder) {
   const Json json = read_json_file(file);
   require(text(json, "format", where) == kFormat, "{}: not a data manifest", where);
   const std::int64_t version = integer(json, "version", 0, where);
-  require(version == kVersion || version == kVersionWithoutSources,
+  require(version == kManifestVersion || version == kVersionWithoutSources,
           "{}: a data manifest of version {}, this program reads {} and {}: prepare the data again", where,
-          version, kVersionWithoutSources, kVersion);
+          version, kVersionWithoutSources, kManifestVersion);
 
   DataManifest manifest;
   const Json& tokenizer = member(json, "tokenizer", where);
@@ -223,7 +223,7 @@ DataManifest load_data_manifest(const std::filesystem::path& folder) {
 void save_data_manifest(const DataManifest& manifest, const std::filesystem::path& folder) {
   OrderedJson json;
   json["format"] = kFormat;
-  json["version"] = kVersion;
+  json["version"] = kManifestVersion;
   json["tokenizer"] = {{"file", "tokenizer.json"},
                        {"checksum", hexadecimal(manifest.tokenizer_hash)},
                        {"vocab_size", manifest.vocab_size},

@@ -21,7 +21,7 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view kNamePrefix = "events.out.tfevents.";
-constexpr std::string_view kVersion = "brain.Event:2";
+constexpr std::string_view kFileVersion = "brain.Event:2";
 constexpr std::size_t kHeaderBytes = 12;       // length and its checksum
 constexpr std::size_t kTrailerBytes = 4;       // checksum of the data
 constexpr std::uint64_t kMostBytes = 1 << 20;  // of one record; ours have some hundred
@@ -216,7 +216,7 @@ std::string host_name() {
 }  // namespace
 
 std::string version_record(double wall_time) {
-  return record(event(wall_time, 0).bytes(kEventFileVersion, kVersion).text());
+  return record(event(wall_time, 0).bytes(kEventFileVersion, kFileVersion).text());
 }
 
 std::string start_record(double wall_time, std::int64_t step) {

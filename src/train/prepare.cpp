@@ -394,7 +394,7 @@ void Preparation::for_each_training_text(const std::function<void(std::string_vi
   OrderedPipeline<PlannedBlock, Texts>::run(
       state.pool, {.produce = [&](PlannedBlock& block) { return reader.next(block); },
                    .work =
-                       [&](PlannedBlock planned) {
+                       [&](const PlannedBlock& planned) {
                          Texts found;
                          found.bytes_read = planned.block.bytes_read;
                          found.texts = training_texts(recipe, state.corpus, planned, part);
@@ -402,7 +402,7 @@ void Preparation::for_each_training_text(const std::function<void(std::string_vi
                          return found;
                        },
                    .consume =
-                       [&](Texts found) {
+                       [&](const Texts& found) {
                          for (const std::string& one : found.texts) text(one);
                          shown.bytes_read = found.bytes_read;
                          shown.text_bytes += found.text_bytes;
@@ -440,9 +440,9 @@ DataManifest Preparation::tokenize() {
   OrderedPipeline<PlannedBlock, TokenizedBlock>::run(
       state.pool,
       {.produce = [&](PlannedBlock& block) { return reader.next(block); },
-       .work = [&](PlannedBlock planned) { return tokenize_block(recipe, state.corpus, planned); },
+       .work = [&](const PlannedBlock& planned) { return tokenize_block(recipe, state.corpus, planned); },
        .consume =
-           [&](TokenizedBlock block) {
+           [&](const TokenizedBlock& block) {
              pass.add(block);
              if (std::exchange(first, false)) shown.bytes_before = block.bytes_read;
              shown.bytes_read = block.bytes_read;

@@ -227,7 +227,7 @@ std::uint64_t survey_corpus(const Corpus& corpus, bool with_signatures, const Su
   PassProgress done;
   OrderedPipeline<CorpusBlock, SurveyedBlock>::run(
       pool, {.produce = [&](CorpusBlock& block) { return reader.next(block); },
-             .work = [&](CorpusBlock block) { return survey_block(corpus, block, with_signatures); },
+             .work = [&](const CorpusBlock& block) { return survey_block(corpus, block, with_signatures); },
              .consume =
                  [&](SurveyedBlock block) {
                    done.bytes_read = block.bytes_read;

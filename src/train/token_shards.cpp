@@ -15,7 +15,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "shards are mapped as they lie: little-endian");
 
 constexpr std::string_view kMagic = "FATHOMTK";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kShardVersion = 1;
 constexpr std::size_t kHeaderSize = 32;
 constexpr std::size_t kFooterSize = 32;
 constexpr std::size_t kWriteBuffer = 1U << 20U;
@@ -23,7 +23,7 @@ constexpr std::int64_t kLargestVocabulary = std::int64_t{1} << 31;
 
 struct Header {
   std::array<char, 8> magic{};
-  std::uint32_t version = kVersion;
+  std::uint32_t version = kShardVersion;
   std::uint32_t token_width = 0;
   std::uint64_t vocab_size = 0;
   std::uint64_t tokenizer_hash = 0;
@@ -143,8 +143,8 @@ TokenShard::TokenShard(const std::filesystem::path& path) : file_(std::make_uniq
           bytes.size());
   const auto header = load<Header>(bytes.data());
   require(header.magic == magic(), "{}: not a token shard (made by `fathom prepare`)", name);
-  require(header.version == kVersion, "{}: token shard of version {}, this program reads {}", name,
-          header.version, kVersion);
+  require(header.version == kShardVersion, "{}: token shard of version {}, this program reads {}", name,
+          header.version, kShardVersion);
   require(header.token_width == 2 || header.token_width == 4, "{}: {} bytes per token, expected 2 or 4", name,
           header.token_width);
   require(header.vocab_size > 0 && header.vocab_size <= static_cast<std::uint64_t>(kLargestVocabulary),

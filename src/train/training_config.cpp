@@ -284,7 +284,7 @@ TrainingConfig training_config_from_json(const Json& config, std::string_view wh
     require(section.is_object(), "{}: \"training\" must be an object", where);
     for (const auto& [name, value] : section.items()) {
       const auto key =
-          std::find_if(keys().begin(), keys().end(), [&](const Key& k) { return k.name == name; });
+          std::find_if(keys().begin(), keys().end(), [&name = name](const Key& k) { return k.name == name; });
       if (key == keys().end()) {
         std::vector<std::string_view> names;
         for (const Key& known : keys()) names.push_back(known.name);
