@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/markup.h"
+#include "base/ticks.h"
 
 namespace fathom {
 namespace {
@@ -57,22 +58,6 @@ struct Range {
     return {least - margin, most + margin};
   }
 };
-
-/// 1, 2 or 5 times a power of ten: some `wanted` of them make `span`.
-double tick_step(double span, int wanted) {
-  const double rough = span / wanted;
-  const double power = std::pow(10.0, std::floor(std::log10(rough)));
-  for (const double factor : {1.0, 2.0, 5.0})
-    if (factor * power >= rough) return factor * power;
-  return 10.0 * power;
-}
-
-/// `value` with as many digits as its neighbours, `step` away, need.
-std::string tick_text(double value, double step) {
-  const int digits = std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 9);
-  const double shown = std::abs(value) < step / 2 ? 0.0 : value;
-  return fmt::format("{:.{}f}", shown, digits);
-}
 
 Range x_range(std::span<const LineChart> charts) {
   Range range;
@@ -129,7 +114,7 @@ class ChartDrawing {
   [[nodiscard]] std::string horizontal_ticks() const {
     std::string svg;
     const double step = tick_step(y_.most - y_.least, 5);
-    for (double at = std::ceil(y_.least / step) * step; at <= y_.most; at += step) {
+    for (const double at : ticks_between(y_.least, y_.most, step)) {
       const bool zero = chart_.zero_line && std::abs(at) < step / 2;
       svg += fmt::format(
           "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
@@ -143,7 +128,7 @@ class ChartDrawing {
   [[nodiscard]] std::string vertical_ticks() const {
     std::string svg;
     const double step = tick_step(x_.most - x_.least, 7);
-    for (double at = std::ceil(x_.least / step) * step; at <= x_.most; at += step)
+    for (const double at : ticks_between(x_.least, x_.most, step))
       svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", place_x(at),
                          top_ + kPlotHeight + 18, tick_text(at, step));
     return svg;
