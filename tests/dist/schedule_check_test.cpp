@@ -78,12 +78,18 @@ TEST(ScheduleCheckTest, ChunksInFlightAreThoseOfTheTable) {
             (Counts{11, 9, 7, 5}));
 }
 
-// DESIGN, section 5: PP - h - 1.
-TEST(ScheduleCheckTest, DualPipeLetsAsManyWeightGradientsWaitAsTheDesignSays) {
-  const std::vector<RankLoad> loads =
-      check_schedule(make_schedule({.kind = PipelineKind::dualpipe, .stages = 8, .micro_batches = 20}));
-  for (std::int64_t rank = 0; rank < 8; ++rank)
-    EXPECT_LE(loads[static_cast<std::size_t>(rank)].waiting_weights, 8 - std::min(rank, 7 - rank) - 1);
+// DESIGN, section 5, with h the distance to the nearer end: PP - h - 1 weight gradients are computed apart
+// from their input gradients, of which at most h + 1 wait at once.
+TEST(ScheduleCheckTest, DualPipePutsOffWeightGradientsAsTheDesignSays) {
+  const PipelineSchedule schedule =
+      make_schedule({.kind = PipelineKind::dualpipe, .stages = 8, .micro_batches = 20});
+  const std::vector<RankLoad> loads = check_schedule(schedule);
+  for (std::size_t rank = 0; rank < 8; ++rank) {
+    const auto h = static_cast<std::int64_t>(std::min(rank, 7 - rank));
+    EXPECT_EQ(std::ranges::count(schedule.actions[rank], ActionKind::backward_weight, &Action::kind),
+              8 - h - 1);
+    EXPECT_EQ(loads[rank].waiting_weights, h + 1);
+  }
 }
 
 /// A valid 1F1B list of two ranks and two micro-batches for tests to spoil. Rank 0: F0, send, F1, receive
