@@ -8,37 +8,10 @@
 #include "base/progress.h"
 #include "plan/checkpoint_report.h"
 #include "plan/name_groups.h"
+#include "plan/text_table.h"
 
 namespace fathom {
 namespace {
-
-using Row = std::vector<std::string>;
-
-/// Characters that a terminal shows for UTF-8 text; wide ones count once.
-std::size_t display_width(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
-
-/// Rows in columns two spaces apart, indented; columns from `first_right` on are aligned to the right.
-std::string table(const std::vector<Row>& rows, std::size_t first_right) {
-  std::vector<std::size_t> widths;
-  for (const Row& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const std::string padding(widths[i] - display_width(row[i]), ' ');
-      line += "  " + (i >= first_right ? padding + row[i] : row[i] + padding);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
-}
 
 std::string plural(std::uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", format_count(count), noun, count == 1 ? "" : "s");
@@ -86,9 +59,9 @@ std::string memory(const CheckpointReport& report) {
 }
 
 /// A few lines on how weights and config differ; one line where they do not.
-std::vector<Row> match_rows(const CheckpointMatch& match) {
+std::vector<TableRow> match_rows(const CheckpointMatch& match) {
   constexpr std::size_t kMostShown = 5;
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   const auto add = [&](std::string_view what, std::vector<std::string> items) {
     if (items.empty()) return;
     rows.push_back({"", fmt::format("{} {}:", plural(items.size(), "tensor"), what)});
@@ -110,8 +83,8 @@ std::vector<Row> match_rows(const CheckpointMatch& match) {
   return rows;
 }
 
-std::vector<Row> summary_rows(const CheckpointReport& report) {
-  std::vector<Row> rows;
+std::vector<TableRow> summary_rows(const CheckpointReport& report) {
+  std::vector<TableRow> rows;
   if (!report.files.empty()) {
     std::uint64_t bytes = 0;
     for (const CheckpointReport::File& file : report.files) bytes += file.bytes;
@@ -140,7 +113,7 @@ std::string tensor_table(const CheckpointReport& report) {
     bytes_of[entry.name] = entry.bytes;
   }
   // Grouped by type and shape, then put back into the order of the names.
-  std::map<std::string, Row> row_of;  // by first name
+  std::map<std::string, TableRow> row_of;  // by first name
   std::vector<std::string> firsts;
   for (const auto& [kind, names] : alike) {
     for (const NameGroup& group : group_names(names)) {
@@ -150,26 +123,26 @@ std::string tensor_table(const CheckpointReport& report) {
                        format_count(group.names.size()), format_bytes(bytes_of[first] * group.names.size())};
     }
   }
-  std::vector<Row> rows = {{"tensor", "type", "shape", "count", "size"}};
+  std::vector<TableRow> rows = {{"tensor", "type", "shape", "count", "size"}};
   for (const std::string& first : in_name_order(firsts)) rows.push_back(std::move(row_of[first]));
-  return table(rows, 3);
+  return text_table(rows, 3);
 }
 
 std::string totals_table(const CheckpointReport& report) {
-  std::vector<Row> rows = {{"type", "tensors", "elements", "size"}};
+  std::vector<TableRow> rows = {{"type", "tensors", "elements", "size"}};
   const auto add = [&](const std::string& label, const CheckpointReport::Totals& totals) {
     rows.push_back(
         {label, format_count(totals.tensors), format_count(totals.elements), format_bytes(totals.bytes)});
   };
   for (const auto& [dtype, totals] : report.by_dtype) add(dtype, totals);
   if (report.by_dtype.size() != 1) add("all", report.totals);
-  return table(rows, 1);
+  return text_table(rows, 1);
 }
 
 }  // namespace
 
 std::string report_to_text(const CheckpointReport& report) {
-  std::string text = printable(report.path) + "\n" + table(summary_rows(report), 2);
+  std::string text = printable(report.path) + "\n" + text_table(summary_rows(report), 2);
   if (!report.files.empty()) text += "\n" + tensor_table(report) + "\n" + totals_table(report);
   return text;
 }
