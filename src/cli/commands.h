@@ -14,6 +14,7 @@ struct ExitStatus {
 inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells count
 
 void add_compare(CLI::App& app);
+void add_plan(CLI::App& app);
 void add_prepare(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace fathom::cli {
+
+// What `fathom plan` can be asked; each adds one subcommand to it.
+void add_plan_schedule(CLI::App& plan);
+
+}  // namespace fathom::cli
