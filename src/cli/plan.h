@@ -5,6 +5,7 @@
 namespace fathom::cli {
 
 // What `fathom plan` can be asked; each adds one subcommand to it.
+void add_plan_cache(CLI::App& plan);
 void add_plan_schedule(CLI::App& plan);
 
 }  // namespace fathom::cli
