@@ -10,6 +10,8 @@ void add_plan(CLI::App& app) {
   CLI::App* command = app.add_subcommand("plan", "Answers questions about training on many machines");
   command->require_subcommand(1);
   add_plan_schedule(*command);
+  add_plan_cost(*command);
+  add_plan_search(*command);
   add_plan_cache(*command);
 }
 

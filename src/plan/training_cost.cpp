@@ -9,13 +9,6 @@ namespace {
 
 constexpr std::int64_t kFloat = sizeof(float);
 
-/// Bytes a token of one block: what is kept from forward to backward, and what is in use while its backward
-/// pass is under way.
-struct BlockBytes {
-  std::int64_t kept = 0;
-  std::int64_t working = 0;
-};
-
 /// Of one row as it is kept (model/kept.h), its scales too.
 std::int64_t kept_bytes(RowFormat format, std::int64_t columns) {
   const std::int64_t scales = has_tile_scales(format) ? scale_blocks(columns) * kFloat : 0;
@@ -47,20 +40,6 @@ BlockBytes feed_forward_bytes(const ModelConfig& c, bool is_moe, Precision preci
       (3 * (routed + shared) + c.n_routed_experts + 2 * c.num_experts_per_tok * c.hidden_size) * kFloat};
 }
 
-BlockBytes block_bytes(const ModelConfig& c, bool is_moe, Precision precision) {
-  const BlockBytes attention = attention_bytes(c, precision);
-  const BlockBytes feed_forward = feed_forward_bytes(c, is_moe, precision);
-  // The block's input and its middle are kept. Working: both norms' outputs and their gradients, the gradient
-  // that comes and the one that goes.
-  return {2 * kept_bytes(stream_format(precision), c.hidden_size) + attention.kept + feed_forward.kept,
-          6 * c.hidden_size * kFloat + attention.working + feed_forward.working};
-}
-
-double attention_flops(const ModelConfig& c, std::int64_t length) {
-  return 2.0 * static_cast<double>(c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim)) *
-         static_cast<double>(length) / 2.0;
-}
-
 bool is_matrix(const ParameterSpec& spec) {
   return spec.shape.size() == 2;
 }
@@ -77,6 +56,20 @@ std::int64_t moment_bytes(const ModelConfig& config, const TrainingSizes& sizes)
 }
 
 }  // namespace
+
+BlockBytes block_bytes(const ModelConfig& c, bool is_moe, Precision precision) {
+  const BlockBytes attention = attention_bytes(c, precision);
+  const BlockBytes feed_forward = feed_forward_bytes(c, is_moe, precision);
+  // The block's input and its middle are kept. Working: both norms' outputs and their gradients, the gradient
+  // that comes and the one that goes.
+  return {2 * kept_bytes(stream_format(precision), c.hidden_size) + attention.kept + feed_forward.kept,
+          6 * c.hidden_size * kFloat + attention.working + feed_forward.working};
+}
+
+double attention_flops_per_token(const ModelConfig& c, std::int64_t sequence_length) {
+  return 2.0 * static_cast<double>(c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim)) *
+         static_cast<double>(sequence_length) / 2.0;
+}
 
 TrainedParameters trained_parameters(const ModelConfig& config) {
   const ParameterCounts counts = count_parameters(config);
@@ -98,7 +91,7 @@ TrainingFlops training_flops_per_token(const ModelConfig& config, std::int64_t s
     if (spec.kind == ParameterKind::embedding && !config.tie_word_embeddings) continue;
     (spec.layer >= config.num_hidden_layers ? mtp : main) += size;
   }
-  const double attention = 3.0 * attention_flops(config, sequence_length);
+  const double attention = 3.0 * attention_flops_per_token(config, sequence_length);
   const auto modules = static_cast<double>(config.num_nextn_predict_layers);
   return {6.0 * main + attention * static_cast<double>(config.num_hidden_layers),
           6.0 * (mtp + modules * head) + attention * modules};

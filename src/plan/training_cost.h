@@ -28,6 +28,17 @@ struct TrainingFlops {
 };
 TrainingFlops training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
 
+/// Floating-point operations of causal attention's core on one token, forward: scores and values, in one
+/// layer.
+double attention_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
+
+/// Bytes of one token in one block, by what the layers' headers say they keep.
+struct BlockBytes {
+  std::int64_t kept = 0;     // from forward to backward
+  std::int64_t working = 0;  // in use while the block's backward pass is under way
+};
+BlockBytes block_bytes(const ModelConfig& config, bool is_moe, Precision precision);
+
 /// What decides the memory of a training step, beside the model.
 struct TrainingSizes {
   std::int64_t sequence_length = 0;

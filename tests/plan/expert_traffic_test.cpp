@@ -1,0 +1,45 @@
+#include "plan/expert_traffic.h"
+
+#include <gtest/gtest.h>
+
+#include "support/planned_training.h"
+
+namespace fathom {
+namespace {
+
+// Section 3.2.2: experts on 8 nodes of 8, a token on at most 4 of them.
+TEST(ExpertTrafficTest, ATokenGoesToAtMostAsManyNodesAsRoutingAllows) {
+  const ModelConfig v3 = test::planned_task("deepseek-v3").model;
+  const ExpertTraffic traffic = expert_traffic(v3, 64, 8, Precision::fp8);
+  EXPECT_EQ(traffic.remote_nodes, 3.5);                        // one of 4 is its own, one time in two
+  EXPECT_EQ(traffic.network_dispatch, 3.5 * (7168 + 56 * 4));  // a code a value, a scale for 128
+  EXPECT_EQ(traffic.network_combine, 3.5 * 7168 * 2);
+  EXPECT_EQ(traffic.node_dispatch, 8 * 7.0 / 8 * (7168 + 56 * 4));
+}
+
+TEST(ExpertTrafficTest, WithoutALimitATokenGoesToAnyNode) {
+  ModelConfig config = test::planned_task("deepseek-v3").model;
+  config.n_group = config.topk_group = 1;
+  EXPECT_EQ(expert_traffic(config, 64, 8, Precision::fp8).remote_nodes, 7);
+  EXPECT_EQ(expert_traffic(config, 256, 8, Precision::fp8).remote_nodes, 8 * 31.0 / 32);
+}
+
+TEST(ExpertTrafficTest, InsideANodeNothingCrossesTheNetwork) {
+  const ModelConfig v3 = test::planned_task("deepseek-v3").model;
+  const ExpertTraffic traffic = expert_traffic(v3, 8, 8, Precision::bf16);
+  EXPECT_EQ(traffic.network_bytes(), 0);
+  EXPECT_EQ(traffic.node_dispatch, 7 * 7168 * 2);
+  EXPECT_EQ(expert_traffic(v3, 1, 8, Precision::bf16).node_bytes(), 0);
+}
+
+TEST(ExpertTrafficTest, TheSlowerKindOfLinkDecides) {
+  Hardware hardware = load_hardware("h800");
+  const ExpertTraffic traffic =
+      expert_traffic(test::planned_task("deepseek-v3").model, 64, 8, Precision::fp8);
+  EXPECT_DOUBLE_EQ(traffic_seconds(traffic, hardware), traffic.network_bytes() / (50e9 * 0.8));
+  hardware.node_bandwidth = 50e9;
+  EXPECT_DOUBLE_EQ(traffic_seconds(traffic, hardware), traffic.node_bytes() / (50e9 * 0.8));
+}
+
+}  // namespace
+}  // namespace fathom
