@@ -68,6 +68,7 @@ void add_plan_schedule(CLI::App& plan) {
   CLI::App* command = plan.add_subcommand(
       "schedule", "Simulates pipeline schedules: makespan, bubble, activations; draws them");
   std::vector<std::string> names;
+  names.reserve(kPipelineKinds.size());
   for (const PipelineKind kind : kPipelineKinds) names.emplace_back(pipeline_kind_name(kind));
   command->add_option("--schedule", options->schedule, "One of them (default: all, compared)")
       ->check(CLI::IsMember(names));

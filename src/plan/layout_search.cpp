@@ -80,10 +80,10 @@ LayoutSearch search_layouts(const TrainingEstimator& estimator, std::int64_t dev
   LayoutSearch search;
   std::vector<Candidate> candidates;
   for (const TrainingLayout& layout : possible_layouts(estimator.task(), devices)) {
-    std::optional<TrainingEstimate> outline = possible_outline(estimator, layout);
+    const std::optional<TrainingEstimate> outline = possible_outline(estimator, layout);
     if (!outline) continue;
     ++search.layouts;
-    if (outline->fits()) candidates.push_back({estimator.least_seconds(*outline), std::move(*outline)});
+    if (outline->fits()) candidates.push_back({estimator.least_seconds(*outline), *outline});
   }
   search.fitting = static_cast<std::int64_t>(candidates.size());
   std::ranges::stable_sort(candidates, {}, &Candidate::least_seconds);
@@ -93,7 +93,7 @@ LayoutSearch search_layouts(const TrainingEstimator& estimator, std::int64_t dev
     ++search.simulated;
     const auto place = std::ranges::upper_bound(search.best, candidate.outline.step_seconds(), {},
                                                 &TrainingEstimate::step_seconds);
-    search.best.insert(place, std::move(candidate.outline));
+    search.best.insert(place, candidate.outline);
     if (search.best.size() > keep) search.best.pop_back();
   }
   return search;
