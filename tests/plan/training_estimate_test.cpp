@@ -56,6 +56,23 @@ TEST(TrainingEstimateTest, StepAndMfuAreThoseThatWereMeasured) {
   EXPECT_NEAR(estimate.step_seconds(), 19.926, 0.1);
 }
 
+// DeepSeek-V2 (arXiv 2405.04434, section 3): 172.8 K H800 hours for a trillion tokens, in BF16, by
+// zero-bubble pipelines of 16 ranks and experts over 8. Nothing is fitted to it. How many GPUs there were is
+// not said: 512 to 2,048 give 155 K to 173 K.
+TEST(TrainingEstimateTest, AnotherModelsHoursArePredictedNearly) {
+  TrainingTask task = planned_task("deepseek-v2");
+  task.batch = 9216;
+  task.precision = Precision::bf16;
+  const TrainingEstimator estimator(task, load_hardware("h800"));
+  for (const std::int32_t dp : {32, 64, 128}) {
+    const TrainingEstimate estimate =
+        estimator.estimate({.schedule = PipelineKind::zb1p, .pp = 16, .ep = 8, .dp = dp});
+    EXPECT_TRUE(estimate.fits());
+    const TrainingBill bill = training_bill(task, estimate, estimator.hardware());
+    EXPECT_NEAR(bill.hours_per_trillion, 172.8e3, 0.11 * 172.8e3) << dp;
+  }
+}
+
 TEST(TrainingEstimateTest, TheReportsLayoutFitsInMemory) {
   const TrainingEstimate estimate = report_estimator().estimate(report_layout());
   EXPECT_TRUE(estimate.fits()) << estimate.memory.total();
