@@ -42,7 +42,7 @@ Row row_of(const RunRecord& run, const RunRecord& first) {
   if (run.last_evaluation) {
     const EvalMetrics& last = *run.last_evaluation;
     row.held_out = last.loss;
-    row.bits_per_byte = last.bits_per_byte;
+    if (std::isfinite(last.bits_per_byte)) row.bits_per_byte = last.bits_per_byte;
     row.max_vio = last.max_vio;
     if (!last.draft_acceptance.empty()) row.draft_acceptance = last.draft_acceptance.front();
     if (!is_first && first.last_evaluation)
@@ -145,7 +145,7 @@ RunRecord read_run(const std::filesystem::path& run, std::string name) {
         const auto x = static_cast<double>(step.step);
         record.loss.push_back({x, step.loss});
         if (step.max_vio) record.max_vio.push_back({x, *step.max_vio});
-        speeds.push_back(step.tokens_per_second);
+        if (std::isfinite(step.tokens_per_second)) speeds.push_back(step.tokens_per_second);
         record.last_step = step;
       },
       [&](const EvalMetrics& evaluation) {
@@ -155,7 +155,8 @@ RunRecord read_run(const std::filesystem::path& run, std::string name) {
           record.draft_acceptance.push_back({x, 100.0 * evaluation.draft_acceptance.front()});
         record.last_evaluation = evaluation;
       });
-  require(!speeds.empty(), "{}: it has no step yet", file.string());
+  require(!record.loss.empty(), "{}: it has no step yet", file.string());
+  if (speeds.empty()) return record;
   const auto middle = speeds.begin() + static_cast<std::ptrdiff_t>(speeds.size() / 2);
   std::nth_element(speeds.begin(), middle, speeds.end());
   record.tokens_per_second = *middle;
@@ -223,7 +224,8 @@ std::string comparison_table(std::span<const RunRecord> runs) {
         cell(row.loss_difference, 3, true), cell(row.held_out, 4), cell(row.held_out_difference, 3, true),
         cell(row.bits_per_byte, 4), cell(row.max_vio, 3), cell(row.batch_max_vio, 3),
         row.draft_acceptance ? fmt::format("{:.1f} %", 100.0 * *row.draft_acceptance) : "-",
-        format_count(static_cast<std::uint64_t>(std::llround(run.tokens_per_second))));
+        run.tokens_per_second ? format_count(static_cast<std::uint64_t>(std::llround(*run.tokens_per_second)))
+                              : "-");
   }
   return text + source_table(runs);
 }
@@ -254,7 +256,7 @@ OrderedJson comparison_json(std::span<const RunRecord> runs) {
                     {"held_out_max_vio", number(row.max_vio)},
                     {"batch_max_vio", number(row.batch_max_vio)},
                     {"draft_acceptance", number(row.draft_acceptance)},
-                    {"tokens_per_second", run.tokens_per_second}});
+                    {"tokens_per_second", number(run.tokens_per_second)}});
   }
   return list;
 }

@@ -22,7 +22,7 @@ struct RunRecord {
   std::vector<ChartPoint> draft_acceptance;  // of the first MTP module, on held-out text
   StepMetrics last_step;
   std::optional<EvalMetrics> last_evaluation;
-  double tokens_per_second = 0;  // the median step's
+  std::optional<double> tokens_per_second;  // the median step's, where the log has it
 
   /// The mean training loss of the last `steps` steps (of all, where there are fewer).
   [[nodiscard]] double recent_loss(std::int64_t steps) const;

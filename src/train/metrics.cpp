@@ -61,13 +61,24 @@ void read_value(const Json& json, std::vector<T>& list) {
   for (const Json& entry : json.get_ref<const Json::array_t&>()) read_value(entry, list.emplace_back());
 }
 
-/// A run goes on with a newer program than began it, or an older one: what the line lacks keeps its default,
-/// what it has beside is not looked at.
+/// What stands for a figure that a line lacks.
+template <typename T>
+void set_absent(T& /*value*/) {}  // lists and optionals are made empty, counts 0
+void set_absent(double& value) {
+  value = std::numeric_limits<double>::quiet_NaN();  // 0 would be a measurement
+}
+
+/// A run goes on with a newer program than began it, or an older one: a line may lack figures, and what it
+/// has beside is not looked at.
 template <typename Metrics>
 Metrics from_json(const Json& json) {
   Metrics metrics;
   visit_fields(metrics, [&](const MetricsField& field, auto& value) {
-    if (field.required || json.contains(field.name)) read_value(json.at(field.name), value);
+    if (field.required || json.contains(field.name)) {
+      read_value(json.at(field.name), value);
+    } else {
+      set_absent(value);
+    }
   });
   return metrics;
 }
@@ -128,7 +139,7 @@ void read_metrics(const std::filesystem::path& file, const std::function<void(co
   std::ifstream in(file, std::ios::binary);
   require(in.is_open(), "{}: cannot open", file.string());
   std::string line;
-  for (std::size_t number = 1; std::getline(in, line); ++number) {
+  for (std::size_t number = 1; std::getline(in, line) && !in.eof(); ++number) {
     const std::string where = fmt::format("{}:{}", file.string(), number);
     const Json json = parse_json(line, where);
     try {

@@ -79,8 +79,9 @@ class MetricsLog {
   void append_line(std::string line);
 };
 
-/// Reads a log of any length, a line at a time. Throws `Error` naming file and line when one is not as
-/// `MetricsLog` writes it.
+/// Reads a log of any length, a line at a time. A last line without its end is left out: a run is writing it
+/// now, or was killed while it did. Figures that a line of another version lacks are NaN (counts 0, lists and
+/// optionals empty). Throws `Error` naming file and line when one is not as `MetricsLog` writes it.
 void read_metrics(const std::filesystem::path& file, const std::function<void(const StepMetrics&)>& on_step,
                   const std::function<void(const EvalMetrics&)>& on_eval);
 

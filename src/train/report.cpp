@@ -128,7 +128,9 @@ void Report::add(const EvalMetrics& metrics) {
   if (metrics.batch_max_vio) held_out_batch_max_vio_.add(x, *metrics.batch_max_vio);
   add_all(held_out_layer_max_vio_, x, metrics.layer_max_vio);
   for (const SourceLoss& one : metrics.source_loss) curve_of(source_loss_, one.source).add(x, one.loss);
-  if (evaluations_++ % heat_map_stride_ == 0 && !metrics.expert_load.empty()) {
+  // A map that an older version wrote may lack, or lack layers.
+  const bool has_map = !metrics.expert_load.empty() && metrics.expert_load.size() == moe_layers_.size();
+  if (evaluations_++ % heat_map_stride_ == 0 && has_map) {
     heat_maps_.push_back({metrics.step, metrics.expert_load});
     if (heat_maps_.size() > kMostHeatMaps) {
       std::size_t kept = 0;
@@ -138,6 +140,7 @@ void Report::add(const EvalMetrics& metrics) {
     }
   }
   last_eval_ = metrics;
+  if (!has_map) last_eval_.expert_load.clear();
 }
 
 void Report::write(const std::filesystem::path& file) const {
@@ -177,7 +180,7 @@ void Report::write(const std::filesystem::path& file) const {
   data["heat"] = OrderedJson::array();
   for (const HeatMap& map : heat_maps_)
     data["heat"].push_back({{"step", map.step}, {"load", to_json(map.load)}});
-  if (!heat_maps_.empty() && heat_maps_.back().step != last_eval_.step)
+  if (!heat_maps_.empty() && heat_maps_.back().step != last_eval_.step && !last_eval_.expert_load.empty())
     data["heat"].push_back({{"step", last_eval_.step}, {"load", to_json(last_eval_.expert_load)}});
 
   std::string page(kReportPage);

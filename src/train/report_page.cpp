@@ -267,7 +267,7 @@ chart("MTP loss", [
 chart("MTP drafts that the main head takes, held-out text", data.draft_acceptance.flatMap((points, k) => {
   const name = data.draft_acceptance.length > 1 ? `, depth ${k + 1}` : "", color = part => `hsl(${265 - 40 * k} 60% ${part}%)`;
   return [{name: "greedy" + name, color: color(55), points, dots: true},
-    {name: "sampled" + name, color: color(75), points: data.sampled_draft_acceptance[k], dots: true}];
+    {name: "sampled" + name, color: color(75), points: data.sampled_draft_acceptance[k] ?? [], dots: true}];
 }));
 chart("Facts found in made-up texts", [
   {name: "found", color: "var(--green)", points: data.needle_accuracy, dots: true}], {zero: true});

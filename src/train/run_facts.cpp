@@ -57,10 +57,12 @@ std::string run_name(const std::filesystem::path& folder) {
 void warn_of_changes(const std::filesystem::path& file, const TrainingConfig& training) {
   if (!std::filesystem::exists(file)) return;
   const Json before = read_json_file(file);
-  if (!before.contains("training")) return;
+  if (!before.contains("training") || !before.at("training").is_object()) return;
   const OrderedJson now = training_config_to_json(training);
+  // A key that an older version did not have was what it is by default.
+  const OrderedJson defaults = training_config_to_json(TrainingConfig{});
   for (const auto& [key, value] : now.items()) {
-    const Json old = before.at("training").value(key, Json());
+    const Json old = before.at("training").value(key, Json::parse(defaults.at(key).dump()));
     if (old != Json::parse(value.dump()))
       log_warning("training.{} was {} and is {} from here on", key, old.dump(), value.dump());
   }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 namespace fathom {
@@ -42,11 +41,11 @@ void SpikeDetector::add(std::int64_t step, double loss, double gradient_norm) {
   last_step_ = step;
   add(step, loss, kLeastSpread * std::abs(loss_.normal.level().value_or(RunningSpread::Level{}).median),
       loss_);
-  add(step, std::log(std::max(gradient_norm, std::numeric_limits<double>::min())), kLeastLogSpread,
-      log_norm_);
+  add(step, std::log(gradient_norm), kLeastLogSpread, log_norm_);
 }
 
 void SpikeDetector::add(std::int64_t step, double value, double least_spread, Figure& figure) const {
+  if (!std::isfinite(value)) return;
   const std::optional<RunningSpread::Level> level = figure.normal.level();
   figure.value = value;
   if (level && value > level->median + threshold_ * std::max(level->spread, least_spread)) {

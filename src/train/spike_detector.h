@@ -37,6 +37,8 @@ class SpikeDetector {
   SpikeDetector(double threshold, std::int64_t steps) : threshold_(threshold), steps_(steps) {}
 
   /// @param step  steps done, this one included
+  /// A figure that is not finite, or a norm of 0, is not judged: an older log may lack it, and training stops
+  /// at NaN by itself.
   void add(std::int64_t step, double loss, double gradient_norm);
 
   /// The first step of those above in a row, up to the last step added.

@@ -114,6 +114,34 @@ TEST_F(TrainCommandTest, ResumingNeedsNothingButTheRun) {
   EXPECT_THAT(second.err, HasSubstr("step 4/4"));
 }
 
+/// Leaves nothing of a log's lines but what its first version had, and a last line that was being written.
+void make_log_old(const std::string& file) {
+  std::string old;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    const Json json = Json::parse(line);
+    OrderedJson kept;
+    for (const char* key : {"step", "loss", "held_out_loss", "bits_per_byte", "tokens"})
+      if (json.contains(key)) kept[key] = json.at(key);
+    old += kept.dump() + "\n";
+  }
+  std::ofstream(file) << old << "{\"step\":3,\"loss\":2.";
+}
+
+TEST_F(TrainCommandTest, ARunOfAnOlderVersionGoesOn) {
+  ASSERT_EQ(prepare().status, 0);
+  ASSERT_EQ(train({"--steps", "60", "--stop-at", "40", "--set", "training.eval_interval=20"}).status, 0);
+  make_log_old(run_ + "/metrics.jsonl");
+  const ProgramResult before = run_fathom({"compare", run_});
+  EXPECT_EQ(before.status, 0) << before.err;
+  // The norms of the first 40 steps are missing; the others are no spike for that.
+  const ProgramResult resumed = run_fathom({"train", "--resume", "--output", run_});
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("step 60/60"));
+  EXPECT_THAT(run_fathom({"compare", run_}).out, testing::ContainsRegex("run +60 "));
+  EXPECT_THAT(read_text_file(run_ + "/report.html", 1U << 24U), HasSubstr(R"("gradient_norm":[[1,null],)"));
+}
+
 TEST_F(TrainCommandTest, ASignalEndsWithACheckpoint) {
   ASSERT_EQ(prepare().status, 0);
   for (const int signal : {SIGINT, SIGTERM}) {

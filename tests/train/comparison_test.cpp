@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -59,6 +60,19 @@ TEST_F(ComparisonTest, DifferencesAreRelativeToTheFirstRun) {
 
 TEST_F(ComparisonTest, SpeedIsTheMedianStepS) {
   EXPECT_EQ(run("a", 1.0).tokens_per_second, 1000.0);
+}
+
+// As the first versions wrote them.
+TEST_F(ComparisonTest, FiguresThatALogLacksAreLeftOut) {
+  std::filesystem::create_directories(folder_.path() / "old");
+  std::ofstream(folder_.path() / "old" / "metrics.jsonl")
+      << "{\"step\":1,\"loss\":2.0}\n{\"step\":1,\"held_out_loss\":3.0}\n{\"step\":2,\"lo";
+  const RunRecord runs[] = {run("new", 2.0), read_run(folder_.path() / "old", "old")};
+  EXPECT_THAT(comparison_table(runs), testing::ContainsRegex("\nold +1 +0 +2\\.0000 .* - +- +- +- +-\n"));
+  const OrderedJson old = comparison_json(runs).at(1);
+  EXPECT_EQ(old.at("held_out_loss"), 3.0);
+  for (const char* absent : {"bits_per_byte", "held_out_max_vio", "draft_acceptance", "tokens_per_second"})
+    EXPECT_TRUE(old.at(absent).is_null()) << absent;
 }
 
 TEST_F(ComparisonTest, TableHasARowForEachRun) {

@@ -100,6 +100,16 @@ TEST_F(ReportTest, NotANumberBecomesNull) {
   EXPECT_EQ(data().at("curves").at("loss"), Json::parse("[[1,null]]"));
 }
 
+// The page draws a map row by row beside the layers' names.
+TEST_F(ReportTest, MapsOfAnotherVersionThatLackLayersAreLeftOut) {
+  Report report("a run", facts(), {"layer 1", "MTP 1"}, 10);
+  report.add(EvalMetrics{.step = 1, .expert_load = {{1}}});
+  report.add(EvalMetrics{.step = 2, .expert_load = {{1}, {2}}});
+  report.add(EvalMetrics{.step = 3});
+  report.write(file_);
+  EXPECT_EQ(data().at("heat"), Json::parse("[{\"step\":2,\"load\":[[1],[2]]}]"));
+}
+
 TEST_F(ReportTest, SizeStaysBoundedAndTheLatestHeatMapStays) {
   Report report("a run", facts(), {"layer 0"}, 1'000'000);
   for (int i = 1; i <= 1000; ++i)

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "base/rng.h"
 
@@ -66,6 +67,18 @@ TEST(SpikeDetectorTest, ASteadyCurveMayRiseByAFewPercent) {
   detector.add(101, 2.09, 1.5);
   EXPECT_FALSE(detector.spike());
   detector.add(102, 2.2, 1);
+  EXPECT_TRUE(detector.spike());
+}
+
+// A log of an older version may lack a figure; the first steps that have it are no rise from nothing.
+TEST(SpikeDetectorTest, AFigureThatIsMissingIsNotJudged) {
+  SpikeDetector detector(10, 1);
+  for (int step = 1; step <= 100; ++step) detector.add(step, 2, std::numeric_limits<double>::quiet_NaN());
+  for (int step = 101; step <= 200; ++step) {
+    detector.add(step, 2, 1);
+    EXPECT_FALSE(detector.spike()) << step;
+  }
+  detector.add(201, 2, 50);
   EXPECT_TRUE(detector.spike());
 }
 
