@@ -17,6 +17,7 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/interrupt.h"
 #include "infer/text_model.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer_writer.h"
@@ -93,12 +94,22 @@ std::vector<std::string> reserved_tokens() {
   return {"<｜▁pad▁｜>", "<｜fim▁hole｜>", "<｜fim▁begin｜>", "<｜fim▁end｜>"};
 }
 
+/// Ends the program in order once Ctrl-C or SIGTERM came. What is done is noted on the disk at any instant.
+void stop_if(const InterruptFlag& interrupt, const Options& options, Reporter& reporter) {
+  if (!interrupt.raised()) return;
+  reporter.finish(fmt::format("{}: stopped: the same command goes on from there",
+                              options.prepare.output.string()));
+  throw ExitStatus{kExitInterrupted};
+}
+
 void train_tokenizer(BpeTrainer& trainer, Preparation& preparation, const Options& options,
-                     Reporter& reporter) {
+                     Reporter& reporter, const InterruptFlag& interrupt) {
   const double begin = monotonic_seconds();
   preparation.for_each_training_text([&](std::string_view text) { trainer.add(text); });
-  const TokenizerSpec spec = trainer.finish(
-      [&](std::int64_t tokens, std::int64_t wanted) { reporter.show_vocabulary(tokens, wanted); });
+  const TokenizerSpec spec = trainer.finish([&](std::int64_t tokens, std::int64_t wanted) {
+    reporter.show_vocabulary(tokens, wanted);
+    stop_if(interrupt, options, reporter);
+  });
   write_tokenizer(spec, options.prepare.output);
   reporter.finish(fmt::format("tokenizer: learned in {}", format_duration(monotonic_seconds() - begin)));
 }
@@ -156,8 +167,11 @@ void prepare(Options options) {
   ThreadPool pool(options.threads);
   const double begin = monotonic_seconds();
   Reporter reporter;
-  Preparation preparation(options.prepare, pool,
-                          [&](const PrepareProgress& progress) { reporter.show(progress); });
+  const InterruptFlag interrupt;
+  Preparation preparation(options.prepare, pool, [&](const PrepareProgress& progress) {
+    reporter.show(progress);
+    stop_if(interrupt, options, reporter);
+  });
   if (preparation.is_continued())
     log_info("{}: going on where an earlier run stopped", options.prepare.output.string());
   if (!options.train_tokenizer) {
@@ -165,7 +179,8 @@ void prepare(Options options) {
     preparation.load_tokenizer();  // now, for the same reason
   }
   preparation.survey();
-  if (trainer && !preparation.has_tokenizer()) train_tokenizer(*trainer, preparation, options, reporter);
+  if (trainer && !preparation.has_tokenizer())
+    train_tokenizer(*trainer, preparation, options, reporter, interrupt);
   const DataManifest manifest = preparation.tokenize();
   const double seconds = monotonic_seconds() - begin;
   reporter.finish(fmt::format("{}: prepared in {}, vocabulary {}", options.prepare.output.string(),
@@ -193,7 +208,8 @@ Several sources
   `fathom train` draws sequences from them by their weights. Without weights, by their tokens.
 
 Stopping
-  The same command goes on after a crash, a full disk or Ctrl-C, and ends with the same files.
+  The same command goes on after a crash, a full disk or Ctrl-C (exit status 130), and ends with the same
+  files.
 
 Examples
   fathom prepare texts/ --output data --train-tokenizer --vocab-size 4096

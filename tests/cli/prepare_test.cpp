@@ -10,6 +10,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "support/program.h"
@@ -76,6 +78,25 @@ TEST_F(PrepareCommandTest, KilledAgainAndAgainItEndsWithTheSameBytes) {
   EXPECT_EQ(found.size(), expected.size());
   for (const auto& [name, bytes] : expected)
     EXPECT_TRUE(found.contains(name) && found.at(name) == bytes) << name;
+}
+
+TEST_F(PrepareCommandTest, ASignalEndsItInOrderAndTheSameCommandGoesOn) {
+  const std::string input = file("a.jsonl", json_lines(8));
+  const std::vector<std::string> learn = {"--train-tokenizer", "--vocab-size", "300"};
+  const std::vector<std::string> given = {"--tokenizer", tokenizer_};
+  for (const auto& [signal, tokenizer] : {std::pair(SIGINT, given), std::pair(SIGTERM, learn)}) {
+    const std::string output = out_ + std::to_string(signal);
+    std::vector<std::string> arguments = {"prepare", input, "--output", output, "--json"};
+    arguments.insert(arguments.end(), tokenizer.begin(), tokenizer.end());
+    const ProgramResult stopped = test::run_fathom_and_interrupt(arguments, test::Stream::err, {signal});
+    EXPECT_EQ(stopped.status, 130) << stopped.err;
+    EXPECT_EQ(stopped.out, "");
+    EXPECT_TRUE(stopped.err.ends_with("\n" + output + ": stopped: the same command goes on from there\n"))
+        << stopped.err;
+    EXPECT_FALSE(std::filesystem::exists(output + "/manifest.json"));
+    const ProgramResult again = run_fathom(arguments);
+    EXPECT_EQ(again.status, 0) << again.err;
+  }
 }
 
 TEST_F(PrepareCommandTest, MemoryDoesNotGrowWithTheText) {
