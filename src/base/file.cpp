@@ -143,7 +143,9 @@ void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes
 
 void AtomicFile::seal() {
   if (descriptor_ < 0) return;
-  require(fsync(descriptor_) == 0, "{}: cannot sync: {}", path_.string(), errno_text(errno));
+  // The calls stand before `require`: nothing says that its condition comes before the text of its error.
+  const int synced = fsync(descriptor_);
+  require(synced == 0, "{}: cannot sync: {}", path_.string(), errno_text(errno));
   const int closed = close(descriptor_);
   descriptor_ = -1;
   require(closed == 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
@@ -152,8 +154,8 @@ void AtomicFile::seal() {
 void AtomicFile::commit() {
   require(pending_, "{}: committed twice", path_.string());
   seal();
-  require(std::rename(temporary_.c_str(), path_.c_str()) == 0, "{}: cannot write: {}", path_.string(),
-          errno_text(errno));
+  const int renamed = std::rename(temporary_.c_str(), path_.c_str());
+  require(renamed == 0, "{}: cannot write: {}", path_.string(), errno_text(errno));
   pending_ = false;
   sync_folder(folder_of(path_));
 }
@@ -185,8 +187,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 
 void sync_folder(const std::filesystem::path& folder) {
   const Descriptor descriptor{open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  require(descriptor.value >= 0 && fsync(descriptor.value) == 0, "{}: cannot sync the folder: {}",
-          folder.string(), errno_text(errno));
+  const bool synced = descriptor.value >= 0 && fsync(descriptor.value) == 0;
+  require(synced, "{}: cannot sync the folder: {}", folder.string(), errno_text(errno));
 }
 
 void create_folders(const std::filesystem::path& folder) {

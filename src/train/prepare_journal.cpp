@@ -27,6 +27,11 @@ void write_all(int descriptor, std::span<const std::byte> bytes, const std::file
   }
 }
 
+void sync_file(int descriptor, const std::filesystem::path& path) {
+  const int synced = fsync(descriptor);
+  require(synced == 0, "{}: cannot sync: {}", path.string(), errno_text(errno));
+}
+
 }  // namespace
 
 PrepareJournal::PrepareJournal(const std::filesystem::path& folder, const OrderedJson& recipe)
@@ -56,8 +61,8 @@ void PrepareJournal::read(const OrderedJson& recipe) {
   for (std::size_t end = 0; (end = content.find('\n', at)) != std::string::npos; at = end + 1)
     entries_.push_back(parse_json(std::string_view(content).substr(at, end - at), file_.string()));
   // A crash may have cut the last line short.
-  require(ftruncate(descriptor_, static_cast<off_t>(at)) == 0, "{}: cannot write: {}", file_.string(),
-          errno_text(errno));
+  const int cut = ftruncate(descriptor_, static_cast<off_t>(at));
+  require(cut == 0, "{}: cannot write: {}", file_.string(), errno_text(errno));
   if (entries_.empty()) {
     append(recipe);
     sync_folder(file_.parent_path());
@@ -76,7 +81,7 @@ void PrepareJournal::read(const OrderedJson& recipe) {
 void PrepareJournal::append(const OrderedJson& entry) {
   const std::string line = entry.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
   write_all(descriptor_, std::as_bytes(std::span(line)), file_);
-  require(fsync(descriptor_) == 0, "{}: cannot sync: {}", file_.string(), errno_text(errno));
+  sync_file(descriptor_, file_);
 }
 
 GrowingFile::GrowingFile(const std::filesystem::path& path, std::uint64_t bytes) : path_(path) {
@@ -108,7 +113,7 @@ void GrowingFile::flush() {
 
 void GrowingFile::sync() {
   flush();
-  require(fsync(descriptor_) == 0, "{}: cannot sync: {}", path_.string(), errno_text(errno));
+  sync_file(descriptor_, path_);
 }
 
 }  // namespace fathom

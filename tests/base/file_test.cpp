@@ -44,6 +44,14 @@ TEST(AtomicFileTest, ContentAppearsOnlyAtCommit) {
   EXPECT_THAT(error_of([&] { file.commit(); }), HasSubstr("committed twice"));
 }
 
+TEST(AtomicFileTest, AFolderInThePlaceIsNamed) {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directory(folder.path() / "a");
+  EXPECT_THAT(error_of([&] { write_file_atomically(folder.path() / "a", "new"); }),
+              HasSubstr("a: cannot write: Is a directory"));
+  EXPECT_EQ(files_in(folder.path()), 1U);
+}
+
 TEST(AtomicFileTest, PiecesMayBeWrittenInAnyOrderAndBeSealedBeforeTheName) {
   const test::TemporaryFolder folder;
   const auto path = folder.path() / "a";
