@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json_excerpt.h"
 #include "model/config.h"
 
 namespace fathom {
@@ -100,18 +101,10 @@ class Reader {
     for (const auto& [key, value] : object_.items())
       require(known_.contains(key) || value.is_null(),
               "{}: {}{} is {}, a key that Fathom does not know; remove it if it is idle", where_, path_,
-              printable(key.substr(0, kLongestExcerpt)), excerpt(value));
+              printable(key), excerpt(value));
   }
 
  private:
-  static constexpr std::size_t kLongestExcerpt = 40;
-
-  static std::string excerpt(const Json& value) {
-    std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-    if (text.size() > kLongestExcerpt) text = text.substr(0, kLongestExcerpt) + "...";
-    return text;
-  }
-
   [[nodiscard]] std::int64_t to_integer(std::string_view key, const Json& value) const {
     const bool fits = value.is_number_integer() &&
                       (!value.is_number_unsigned() || value.get<std::uint64_t>() <= std::uint64_t{INT64_MAX});

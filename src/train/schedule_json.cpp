@@ -6,6 +6,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "base/json_excerpt.h"
 #include "train/schedule.h"
 
 namespace fathom {
@@ -15,7 +17,7 @@ constexpr std::string_view kSegmentKeys = "\"value\", or \"to\" with \"from\" an
 
 double number_from_json(const Json& value, double least, double most, std::string_view name,
                         std::string_view where) {
-  require(value.is_number(), "{}: {} must be a number, not {}", where, name, value.dump());
+  require(value.is_number(), "{}: {} must be a number, not {}", where, name, excerpt(value));
   const auto number = value.get<double>();
   require(number >= least && number <= most, "{}: {} is {}, it must be from {} to {}", where, name, number,
           least, most);
@@ -25,10 +27,11 @@ double number_from_json(const Json& value, double least, double most, std::strin
 /// @param before  the value that the segment before ended with, if there is one
 ScheduleSegment segment_from_json(const Json& json, std::optional<double> before, double least, double most,
                                   const std::string& name, std::string_view where) {
-  require(json.is_object(), "{}: {} must be an object of {}, not {}", where, name, kSegmentKeys, json.dump());
+  require(json.is_object(), "{}: {} must be an object of {}, not {}", where, name, kSegmentKeys, excerpt(json));
   for (const auto& [key, value] : json.items())
     require(key == "value" || key == "from" || key == "to" || key == "shape" || key == "until",
-            "{}: {} has an unknown key \"{}\": a segment has {}", where, name, key, kSegmentKeys);
+            "{}: {} has an unknown key \"{}\": a segment has {}", where, name, printable(key),
+            kSegmentKeys);
   ScheduleSegment segment;
   if (json.contains("until"))
     segment.until = run_position_from_json(json.at("until"), name + ".until", where);
@@ -50,7 +53,7 @@ ScheduleSegment segment_from_json(const Json& json, std::optional<double> before
   if (json.contains("shape")) {
     const Json& shape = json.at("shape");
     require(shape == "linear" || shape == "cosine", "{}: {}.shape must be \"linear\" or \"cosine\", not {}",
-            where, name, shape.dump());
+            where, name, excerpt(shape));
     if (shape == "cosine") segment.shape = ScheduleSegment::Shape::cosine;
   }
   return segment;
@@ -79,13 +82,13 @@ RunPosition run_position_from_json(const Json& value, std::string_view name, std
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), percent);
     require(error == std::errc() && std::string_view(end, text.data() + text.size()) == "%" && percent >= 0 &&
                 percent <= 100,
-            "{}: {} is {}: a part of the run's tokens is written as \"67.6%\"", where, name, value.dump());
+            "{}: {} is {}: a part of the run's tokens is written as \"67.6%\"", where, name, excerpt(value));
     return {.token_percent = percent};
   }
   const double steps = value.is_number() ? value.get<double>() : -1;
   require(steps >= 0 && steps <= kMostSteps && steps == std::floor(steps),
           "{}: {} must be a number of steps, or a part of the run's tokens as \"67.6%\", not {}", where, name,
-          value.dump());
+          excerpt(value));
   return {.steps = static_cast<std::int64_t>(steps)};
 }
 

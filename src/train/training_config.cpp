@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_excerpt.h"
 #include "base/nearest_name.h"
 #include "train/training_plan.h"
 
@@ -162,7 +163,7 @@ struct Reader {
   [[nodiscard]] std::int64_t count() const {
     const std::optional<std::int64_t> number = whole_number(value);
     require(number.has_value(), "{}: training.{} must be a whole number, not {}", where, key.name,
-            value.dump());
+            excerpt(value));
     check_range(static_cast<double>(*number));
     return *number;
   }
@@ -175,7 +176,7 @@ struct Reader {
     }
   }
   [[nodiscard]] double number() const {
-    require(value.is_number(), "{}: training.{} must be a number, not {}", where, key.name, value.dump());
+    require(value.is_number(), "{}: training.{} must be a number, not {}", where, key.name, excerpt(value));
     check_range(value.get<double>());
     return value.get<double>();
   }
@@ -205,7 +206,7 @@ struct Reader {
       if (value == word) return choice;
       known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", word);
     }
-    fail("{}: training.{} must be one of {}, not {}", where, key.name, known, value.dump());
+    fail("{}: training.{} must be one of {}, not {}", where, key.name, known, excerpt(value));
   }
   template <typename Choice>
   requires std::is_enum_v<Choice>
@@ -249,6 +250,15 @@ struct Writer {
   }
 };
 
+/// What is no JSON is a word: "bf16" for "\"bf16\"".
+Json value_or_word(std::string_view text) {
+  try {
+    return parse_json(text, "");
+  } catch (const Error&) {
+    return std::string(text);
+  }
+}
+
 }  // namespace
 
 DType TrainingConfig::stored_dtype() const {
@@ -289,7 +299,7 @@ TrainingConfig training_config_from_json(const Json& config, std::string_view wh
         std::vector<std::string_view> names;
         for (const Key& known : keys()) names.push_back(known.name);
         const std::string_view nearest = nearest_name(name, names);
-        fail("{}: unknown key training.{}{}", where, name,
+        fail("{}: unknown key training.{}{}", where, printable(name),
              nearest.empty() ? std::string(": `fathom train --help` lists the keys")
                              : fmt::format(": did you mean training.{}?", nearest));
       }
@@ -313,11 +323,9 @@ OrderedJson training_config_to_json(const TrainingConfig& config) {
 void apply_override(Json& config, std::string_view assignment) {
   const std::size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0)
-    throw UsageError(fmt::format("\"{}\" is no assignment: write --set KEY=VALUE", assignment));
+    throw UsageError(fmt::format("\"{}\" is no assignment: write --set KEY=VALUE", printable(assignment)));
   std::string key(assignment.substr(0, equals));
-  const std::string text(assignment.substr(equals + 1));
-  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (value.is_discarded()) value = text;
+  Json value = value_or_word(assignment.substr(equals + 1));
 
   Json* object = &config;
   constexpr std::string_view kSection = "training.";
@@ -325,7 +333,7 @@ void apply_override(Json& config, std::string_view assignment) {
     object = &config["training"];
     key.erase(0, kSection.size());
     if (!object->is_object() && !object->is_null())
-      throw UsageError(fmt::format("cannot set {}: \"training\" is not an object", assignment));
+      throw UsageError(fmt::format("cannot set {}: \"training\" is not an object", printable(assignment)));
   }
   (*object)[key] = std::move(value);
 }

@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-constexpr double kMostSequences = 9e15;  // below 2^53: whole numbers that a double still tells apart
+constexpr double kMostTokens = 9e15;  // below 2^53: whole numbers that a double still tells apart
 
 BatchPlan batch_plan(const TrainingConfig& training, std::string_view where) {
   const std::int64_t unit = std::max(training.micro_batch_size, std::int64_t{1});
@@ -20,9 +20,12 @@ BatchPlan batch_plan(const TrainingConfig& training, std::string_view where) {
           "{}: training.batch_size ({}) and training.initial_batch_size ({}) must be multiples of "
           "training.micro_batch_size ({})",
           where, training.batch_size, training.initial_batch_size, unit);
-  require(static_cast<double>(training.steps) * static_cast<double>(training.batch_size) <= kMostSequences,
-          "{}: training.steps ({}) of training.batch_size ({}) are too many sequences", where, training.steps,
-          training.batch_size);
+  const double sequences = static_cast<double>(training.steps) * static_cast<double>(training.batch_size);
+  require(
+      sequences * static_cast<double>(training.sequence_length) <= kMostTokens,
+      "{}: training.steps ({}) of training.batch_size ({}) sequences of training.sequence_length ({}) are "
+      "more than {:g} tokens",
+      where, training.steps, training.batch_size, training.sequence_length, kMostTokens);
   require(training.initial_batch_size <= training.batch_size,
           "{}: training.initial_batch_size ({}) exceeds training.batch_size ({})", where,
           training.initial_batch_size, training.batch_size);

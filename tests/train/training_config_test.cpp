@@ -13,7 +13,10 @@ namespace fathom {
 namespace {
 
 using test::error_of;
+using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
 
 std::string section_error(const std::string& section) {
   try {
@@ -74,6 +77,22 @@ TEST(TrainingConfigTest, WrongValuesAreNamed) {
   EXPECT_THAT(section_error(R"([1])"), HasSubstr("\"training\" must be an object"));
 }
 
+/// The message is one short line that names file and key, whatever stands there.
+TEST(TrainingConfigTest, EachKeyRefusesWhatItCannotBe) {
+  const std::string endless = '"' + std::string(100'000, 'x') + '"';
+  const OrderedJson defaults = training_config_to_json(TrainingConfig{});
+  for (const auto& [key, value] : defaults.items()) {
+    for (const std::string& wrong :
+         {std::string("-1"), std::string("1e300"), std::string("true"), std::string(R"("nan")"),
+          std::string("{}"), std::string("[]"), std::string("[[1]]"), std::string(R"("a\n\u001b")"), endless}) {
+      const std::string error = section_error("{\"" + key + "\": " + wrong + "}");
+      EXPECT_THAT(error, StartsWith("c.json: training." + key)) << wrong.substr(0, 40);
+      EXPECT_LT(error.size(), 250U);
+      EXPECT_THAT(error, Not(ContainsRegex("[[:cntrl:]]")));
+    }
+  }
+}
+
 TEST(TrainingConfigTest, CheckpointsAreStoredAsThePrecisionMultipliesUnlessAsked) {
   const auto stored = [](const char* section) {
     return training_config_from_json({{"training", Json::parse(section)}}, "config.json").stored_dtype();
@@ -106,6 +125,16 @@ TEST(TrainingConfigTest, OverridesReachBothSections) {
   EXPECT_EQ(training.checkpoint_dtype, DType::bf16);
   EXPECT_THROW(apply_override(config, "training.steps"), UsageError);
   EXPECT_THROW(apply_override(config, "=3"), UsageError);
+}
+
+TEST(TrainingConfigTest, OverridesMayBeAnything) {
+  Json config;
+  apply_override(config, "training.balance=\xff");
+  EXPECT_THAT(error_of([&] { training_config_from_json(config, "c.json"); }),
+              HasSubstr("c.json: training.balance must be one of"));
+  apply_override(config, "training.balance=" + std::string(100'000, '['));
+  EXPECT_THAT(error_of([&] { training_config_from_json(config, "c.json"); }),
+              HasSubstr("c.json: training.balance must be one of"));
 }
 
 /// Released V3 configs leave aux_loss_alpha out: that must not turn the loss off.
@@ -172,7 +201,9 @@ TEST(TrainingConfigTest, SchedulesThatContradictAreNamed) {
   EXPECT_THAT(section_error(R"({"initial_batch_size": 32, "batch_ramp_until": 4})"), HasSubstr("exceeds"));
   EXPECT_THAT(section_error(R"({"initial_batch_size": 3, "batch_ramp_until": 4, "micro_batch_size": 2})"),
               HasSubstr("must be multiples of training.micro_batch_size (2)"));
-  EXPECT_THAT(section_error(R"({"steps": 9e15, "batch_size": 16})"), HasSubstr("too many sequences"));
+  EXPECT_THAT(section_error(R"({"steps": 9e15, "batch_size": 16})"), HasSubstr("are more than 9e+15 tokens"));
+  EXPECT_THAT(section_error(R"({"steps": 1e9, "batch_size": 16, "sequence_length": 1e6})"),
+              HasSubstr("training.steps (1000000000) of training.batch_size (16)"));
   EXPECT_THAT(section_error(R"({"balance": "both"})"),
               HasSubstr("training.balance must be one of \"bias\", \"aux_loss\", \"none\", not \"both\""));
 }
