@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
 #include "base/progress.h"
 #include "model/weights.h"
 #include "train/data_manifest.h"
@@ -16,14 +17,22 @@
 namespace fathom::cli {
 namespace {
 
-/// What the system could give without swapping; 0 where it does not say.
-std::uint64_t available_memory() {
+/// Of the machine, in bytes; 0 where it does not say.
+struct MachineMemory {
+  std::uint64_t available = 0;  // what it could give now without swapping
+  std::uint64_t all = 0;        // swap included
+};
+
+MachineMemory machine_memory() {
   std::ifstream file("/proc/meminfo");
+  MachineMemory memory;
   std::string name;
   std::uint64_t kib = 0;
-  for (std::string unit; file >> name >> kib; std::getline(file, unit))
-    if (name == "MemAvailable:") return kib * 1024;
-  return 0;
+  for (std::string unit; file >> name >> kib; std::getline(file, unit)) {
+    if (name == "MemAvailable:") memory.available = kib * 1024;
+    if (name == "MemTotal:" || name == "SwapTotal:") memory.all += kib * 1024;
+  }
+  return memory;
 }
 
 /// Of the disk where a folder is, or will be.
@@ -94,7 +103,9 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
                             .has_average = training.ema_decay > 0,
                             .has_muon = training.optimizer == OptimizerKind::muon};
   forecast.memory = training_memory(config, sizes);
-  forecast.memory_available = available_memory();
+  const MachineMemory machine = machine_memory();
+  forecast.memory_available = machine.available;
+  forecast.memory_of_machine = machine.all;
   forecast.flops_per_token = training_flops_per_token(config, training.sequence_length);
   forecast.tokens_per_step = plan.at(training.steps - 1).batch_size * training.sequence_length;
   forecast.tokens = sequences * training.sequence_length;
@@ -128,6 +139,13 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
                     time.timing.sequence / 3;
   forecast.time = time;
   return forecast;
+}
+
+void require_memory(const RunForecast& forecast) {
+  require(forecast.memory_of_machine == 0 || forecast.memory.peak() <= forecast.memory_of_machine,
+          "the run needs about {} of memory, this machine has {}: lower training.micro_batch_size, "
+          "training.sequence_length or the model's sizes; --dry-run shows what takes how much",
+          format_bytes(forecast.memory.peak()), format_bytes(forecast.memory_of_machine));
 }
 
 std::string brief_text(const RunForecast& forecast) {

@@ -19,7 +19,8 @@ struct RunForecast {
   TrainedParameters parameters;
 
   TrainingMemory memory;
-  std::uint64_t memory_available = 0;  // of this machine, now
+  std::uint64_t memory_available = 0;   // of this machine, now
+  std::uint64_t memory_of_machine = 0;  // all of it, swap included; 0: not known
 
   TrainingFlops flops_per_token;
   std::int64_t tokens_per_step = 0;  // of the last step
@@ -53,6 +54,9 @@ struct RunForecast {
 ///                 two of each
 /// Throws `Error` where model, data and training do not fit, as `train` does.
 RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& pool);
+
+/// Throws `Error` when the run cannot fit into this machine, were it ever so empty.
+void require_memory(const RunForecast& forecast);
 
 /// One line for the start of a run.
 std::string brief_text(const RunForecast& forecast);

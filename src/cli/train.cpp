@@ -96,9 +96,9 @@ void train(const Options& options) {
     fmt::print("{}", options.json ? forecast_json(forecast).dump(2) + "\n" : forecast_text(forecast));
     return;
   }
-  train_options.on_start = [&] {
-    log_info("{}", brief_text(forecast_run(train_options, /*measure=*/false, pool)));
-  };
+  const RunForecast forecast = forecast_run(train_options, /*measure=*/false, pool);
+  require_memory(forecast);
+  train_options.on_start = [&] { log_info("{}", brief_text(forecast)); };
   const InterruptFlag interrupted;
   train_options.stop = &interrupted.raised();
   const TrainResult result = fathom::train(train_options, pool);

@@ -112,18 +112,21 @@ TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& s
   }
   constexpr std::int64_t kLogits = std::int64_t{8} << 20;  // values of the head's slice (model/head.h)
   const std::int64_t head = config.vocab_size * config.hidden_size;  // its gradient
+  const std::int64_t logits = tokens > kLogits / config.vocab_size ? kLogits : tokens * config.vocab_size;
   const std::int64_t codes = sizes.precision == Precision::fp8 ? 1 : 0;
 
   TrainingMemory memory;
   const auto bytes = [](std::int64_t count, std::int64_t each) {
-    return static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(each);
+    constexpr double kMost = 0x1p60;  // of what is asked for in vain, sums stay numbers
+    return static_cast<std::uint64_t>(
+        std::min(static_cast<double>(count) * static_cast<double>(each), kMost));
   };
   memory.weights = bytes(parameters, kFloat + codes);
   memory.gradients = bytes(parameters, kFloat);
   memory.moments = bytes(moment_bytes(config, sizes), 1);
   if (sizes.has_average) memory.average = bytes(parameters, kFloat);
   memory.activations = bytes(kept, tokens) + bytes(head, kFloat);
-  memory.work_space = bytes(working, tokens) + bytes(std::min(kLogits, tokens * config.vocab_size), kFloat);
+  memory.work_space = bytes(working, tokens) + bytes(logits, kFloat);
   if (sizes.saves_beside) memory.snapshot = bytes(parameters, kFloat) + memory.moments + memory.average;
   return memory;
 }

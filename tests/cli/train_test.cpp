@@ -273,6 +273,14 @@ TEST_F(TrainCommandTest, BadInputExitsWithOne) {
                        "no such file");
 }
 
+TEST_F(TrainCommandTest, ARunThatNoMemoryHoldsIsRefusedBeforeItTakesAny) {
+  ASSERT_EQ(prepare().status, 0);
+  EXPECT_CLEAN_FAILURE(train({"--set", "training.batch_size=16777216"}), 1, "lower training.micro_batch_size");
+  EXPECT_CLEAN_FAILURE(train({"--set", "training.batch_size=16777216", "--set", "vocab_size=16777216"}), 1,
+                       "of memory, this machine has");
+  EXPECT_FALSE(std::filesystem::exists(run_));
+}
+
 TEST_F(TrainCommandTest, ADryRunTellsWhatARunTakesAndMakesNothing) {
   ASSERT_EQ(prepare().status, 0);
   const std::vector<std::string> dry = {"train", config_, "--data", data_, "--dry-run"};
