@@ -3,9 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -18,6 +16,7 @@
 #include "train/entry_file.h"
 #include "train/prepare_journal.h"
 #include "train/shard_set.h"
+#include "train/sources_file.h"
 #include "train/survey.h"
 
 namespace fathom {
@@ -39,23 +38,7 @@ void require_possible(const PrepareOptions& options) {
           options.near_dedup.value_or(0));
   require(!options.near_dedup || options.exact_dedup,
           "near duplicates cannot be left out while exact ones stay");
-  require(!options.sources.empty(), "there are no sources to prepare");
-  std::set<std::string> names;
-  for (const CorpusOptions& source : options.sources) {
-    const bool plain = !source.name.empty() && source.name.size() <= 64 &&
-                       source.name.find_first_not_of(
-                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                           "0123456789_-") == std::string::npos;
-    require(plain,
-            "the source name \"{}\" must be 1 to 64 letters, digits, - or _: shards are named after it",
-            printable(source.name));
-    require(names.insert(source.name).second, "two sources have the name {}", source.name);
-    require(!source.weight || (std::isfinite(*source.weight) && *source.weight > 0),
-            "the weight of {} is {}, it must be above 0", source.name, source.weight.value_or(0));
-    require(source.weight.has_value() == options.sources[0].weight.has_value(),
-            "either every source has a weight or none: {} differs from {}", source.name,
-            options.sources[0].name);
-  }
+  require_possible_sources(options.sources, options.output.string());
 }
 
 void require_no_data(const std::filesystem::path& output) {

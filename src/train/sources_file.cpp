@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,20 +47,19 @@ class SourceReader {
       source.weight = json_.at("weight").get<double>();
     }
     const Json& files = json_.at("files");
-    if (files.is_string()) {
-      source.inputs.push_back(folder_ / files.get<std::string>());
-    } else {
-      require(files.is_array() && !files.empty(), "{}: \"files\" must be a path or an array of paths",
-              where_);
-      for (const Json& file : files) {
-        require(file.is_string(), "{}: \"files\" must be a path or an array of paths", where_);
-        source.inputs.push_back(folder_ / file.get<std::string>());
-      }
-    }
+    const Json list = files.is_array() ? files : Json::array({files});
+    require(!list.empty() && std::all_of(list.begin(), list.end(), is_path),
+            "{}: \"files\" must be a path or an array of paths", where_);
+    for (const Json& entry : list) source.inputs.push_back(folder_ / entry.get<std::string>());
     return source;
   }
 
  private:
+  static bool is_path(const Json& value) {
+    if (!value.is_string()) return false;
+    const auto& text = value.get_ref<const std::string&>();
+    return !text.empty() && text.find('\0') == std::string::npos;
+  }
   [[nodiscard]] std::string text(const char* key, const std::string& absent) const {
     if (!json_.contains(key)) return absent;
     require(json_.at(key).is_string(), "{}: \"{}\" must be a string", where_, key);
@@ -90,7 +90,29 @@ std::vector<CorpusOptions> read_sources_file(const std::filesystem::path& file) 
     const std::string where = fmt::format("{}: sources[{}]", file.string(), sources.size());
     sources.push_back(SourceReader(entry, where, file.parent_path()).read());
   }
+  require_possible_sources(sources, file.string());
   return sources;
+}
+
+void require_possible_sources(const std::vector<CorpusOptions>& sources, std::string_view where) {
+  constexpr double kMostWeight = 1e12;  // a thousand of them still make a sum
+  require(!sources.empty(), "{}: there are no sources to prepare", where);
+  std::set<std::string> names;
+  for (const CorpusOptions& source : sources) {
+    const bool plain = !source.name.empty() && source.name.size() <= 64 &&
+                       source.name.find_first_not_of(
+                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                           "0123456789_-") == std::string::npos;
+    require(plain, "{}: the name \"{}\" must be 1 to 64 letters, digits, - or _: shards are named after it",
+            where, printable(source.name));
+    require(names.insert(source.name).second, "{}: two sources have the name {}", where, source.name);
+    require(!source.weight || (*source.weight > 0 && *source.weight <= kMostWeight),
+            "{}: the weight of {} is {}, it must be above 0 and at most {:g}", where, source.name,
+            source.weight.value_or(0), kMostWeight);
+    require(source.weight.has_value() == sources[0].weight.has_value(),
+            "{}: either every source has a weight or none: {} differs from {}", where, source.name,
+            sources[0].name);
+  }
 }
 
 }  // namespace fathom

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "train/corpus.h"
@@ -17,5 +18,10 @@ namespace fathom {
 /// `name` and `files` (files or folders, relative to the folder of the list) must be there; `kind` is "auto",
 /// "text" or "jsonl". Throws `Error` naming the key that is wrong or unknown.
 std::vector<CorpusOptions> read_sources_file(const std::filesystem::path& file);
+
+/// Throws `Error` unless there is a source, each has a name of its own that files can be named after, and
+/// each a sane weight or none has.
+/// @param where  begins the message
+void require_possible_sources(const std::vector<CorpusOptions>& sources, std::string_view where);
 
 }  // namespace fathom

@@ -435,7 +435,7 @@ TEST_F(PrepareTest, ImpossibleOptionsAreRefused) {
               }),
               HasSubstr("exact"));
   EXPECT_THAT(error_with([](auto& o) { o.sources.clear(); }), HasSubstr("no sources"));
-  EXPECT_THAT(error_with([](auto& o) { o.sources[0].name = "../x"; }), HasSubstr("source name"));
+  EXPECT_THAT(error_with([](auto& o) { o.sources[0].name = "../x"; }), HasSubstr("the name \"../x\""));
   EXPECT_THAT(error_with([](auto& o) { o.sources.push_back(o.sources[0]); }), HasSubstr("two sources"));
   EXPECT_THAT(error_with([](auto& o) { o.sources[0].weight = -1; }), HasSubstr("weight"));
   EXPECT_THAT(error_with([](auto& o) { o.sources[0].split_on = "a\nb"; }), HasSubstr("one line"));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <string>
 
 #include "support/error_text.h"
 #include "support/shared_data.h"
@@ -30,7 +31,7 @@ class SourcesFileTest : public testing::Test {
 TEST_F(SourcesFileTest, EveryKeyIsRead) {
   const auto sources = read(R"({"sources": [
     {"name": "web", "files": ["web", "/more"], "kind": "jsonl", "field": "content", "weight": 0.7},
-    {"name": "books", "files": "books.txt.zst", "split_on": "---", "kind": "text"}]})");
+    {"name": "books", "files": "books.txt.zst", "split_on": "---", "kind": "text", "weight": 0.3}]})");
   ASSERT_EQ(sources.size(), 2U);
   EXPECT_EQ(sources[0].name, "web");
   EXPECT_THAT(sources[0].inputs, ElementsAre(folder_.path() / "web", "/more"));
@@ -41,7 +42,7 @@ TEST_F(SourcesFileTest, EveryKeyIsRead) {
   EXPECT_EQ(sources[1].split_on, "---");
   EXPECT_EQ(sources[1].kind, CorpusKind::text);
   EXPECT_EQ(sources[1].field, "text");
-  EXPECT_FALSE(sources[1].weight.has_value());
+  EXPECT_FALSE(read(R"({"sources": [{"name": "a", "files": "f"}]})")[0].weight.has_value());
 }
 
 TEST_F(SourcesFileTest, WhatIsWrongIsNamed) {
@@ -57,8 +58,25 @@ TEST_F(SourcesFileTest, WhatIsWrongIsNamed) {
               HasSubstr("\"name\" must be a string"));
   EXPECT_THAT(error_of(R"({"sources": [{"name": "a", "files": "f", "kind": "csv"}]})"),
               HasSubstr("\"kind\""));
-  EXPECT_THAT(error_of(R"({"sources": [{"name": "a", "files": "f", "weight": "1"}]})"),
-              HasSubstr("\"weight\""));
+  for (const char* weight : {"\"1\"", "null", "\"nan\""})
+    EXPECT_THAT(
+        error_of(R"({"sources": [{"name": "a", "files": "f", "weight": )" + std::string(weight) + "}]}"),
+        HasSubstr("mix.json: sources[0]: \"weight\" must be a number"));
+  for (const char* weight : {"0", "-1", "1e300"})
+    EXPECT_THAT(
+        error_of(R"({"sources": [{"name": "a", "files": "f", "weight": )" + std::string(weight) + "}]}"),
+        HasSubstr("it must be above 0 and at most 1e+12"));
+  for (const char* files : {"\"\"", "[\"f\", \"\"]", "\"f\\u0000g\"", "null", "{}"})
+    EXPECT_THAT(error_of(R"({"sources": [{"name": "a", "files": )" + std::string(files) + "}]}"),
+                HasSubstr("mix.json: sources[0]: \"files\" must be a path"))
+        << files;
+  EXPECT_THAT(error_of(R"({"sources": [{"name": "../a", "files": "f"}]})"),
+              HasSubstr("mix.json: the name \"../a\" must be 1 to 64 letters"));
+  EXPECT_THAT(error_of(R"({"sources": [{"name": "a", "files": "f"}, {"name": "a", "files": "g"}]})"),
+              HasSubstr("mix.json: two sources have the name a"));
+  EXPECT_THAT(
+      error_of(R"({"sources": [{"name": "a", "files": "f", "weight": 1}, {"name": "b", "files": "g"}]})"),
+      HasSubstr("mix.json: either every source has a weight or none"));
 }
 
 }  // namespace
