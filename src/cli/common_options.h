@@ -3,11 +3,17 @@
 #include <CLI/CLI.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace fathom::cli {
 
 /// The longest text that a command takes from one `--file`.
 inline constexpr std::uint64_t kMaxTextBytes = std::uint64_t{1} << 30U;
+
+/// For whole numbers from `least` on; CLI11's own checks of signs name a limit of 300 digits.
+inline CLI::Range at_least(std::int64_t least) {
+  return {least, std::numeric_limits<std::int64_t>::max()};
+}
 
 /// Adds `--threads` as every command that computes has it: 1 to 1024, by default (0 here) all of the machine.
 void add_threads_option(CLI::App& command, std::size_t& threads);

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "train/comparison.h"
+#include "train/run_facts.h"
 
 namespace fathom::cli {
 namespace {
@@ -25,10 +26,12 @@ struct CompareOptions {
 /// "name=folder", or a folder that names itself.
 RunRecord read_named_run(const std::string& argument) {
   const std::size_t equals = argument.find('=');
-  if (equals != std::string::npos && equals > 0 && !std::filesystem::exists(argument))
-    return read_run(argument.substr(equals + 1), argument.substr(0, equals));
-  const std::filesystem::path whole = std::filesystem::absolute(argument).lexically_normal();
-  return read_run(argument, (whole.has_filename() ? whole : whole.parent_path()).filename().string());
+  if (equals != std::string::npos && equals > 0 && !std::filesystem::exists(argument)) {
+    if (equals + 1 == argument.size())
+      throw UsageError(fmt::format("compare: {}: name the run's folder after the =", printable(argument)));
+    return read_run(argument.substr(equals + 1), printable(argument.substr(0, equals)));
+  }
+  return read_run(argument, printable(run_name(argument)));
 }
 
 void run_compare(const CompareOptions& options) {
@@ -37,7 +40,7 @@ void run_compare(const CompareOptions& options) {
   if (!options.svg.empty())
     write_file_atomically(options.svg, line_charts_svg(comparison_charts(runs), "step"));
   if (options.json) {
-    fmt::print("{}\n", comparison_json(runs).dump());
+    fmt::print("{}\n", comparison_json(runs).dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
   } else {
     fmt::print("{}", comparison_table(runs));
   }

@@ -17,10 +17,12 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "infer/text_model.h"
 #include "train/needle.h"
 #include "train/needle_picture.h"
+#include "train/run_facts.h"
 
 namespace fathom::cli {
 namespace {
@@ -60,27 +62,25 @@ NeedleOptions needle_options(const NeedleCommand& options, const TextModel& mode
   return needle;
 }
 
+std::filesystem::path output_folder(const NeedleCommand& options) {
+  return options.output.empty() ? options.model : options.output;
+}
+
 void write_results(const NeedleCommand& options, const NeedleMap& map, const std::string& name,
                    const ModelConfig& config) {
-  const std::filesystem::path folder = options.output.empty() ? options.model : options.output;
-  create_folders(folder);
+  const std::filesystem::path folder = output_folder(options);
   OrderedJson json = {{"model", name},
                       {"haystack", options.haystack.empty() ? "generated" : options.haystack}};
   json.update(needle_json(map));
-  write_file_atomically(folder / "needle.json", json.dump(2) + "\n");
+  constexpr auto kReplace = OrderedJson::error_handler_t::replace;  // bytes of paths that are no UTF-8
+  write_file_atomically(folder / "needle.json", json.dump(2, ' ', false, kReplace) + "\n");
   write_file_atomically(folder / "needle.svg", needle_svg(map, name, config.max_position_embeddings));
   if (options.json) {
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", json.dump(-1, ' ', false, kReplace));
   } else {
     fmt::print("{}", needle_table(map));
   }
   log_info("found {:.1f} % of all; picture: {}", 100 * map.accuracy(), (folder / "needle.svg").string());
-}
-
-/// The folder's own name, however its path is written.
-std::string name_of(const std::string& model) {
-  const std::filesystem::path whole = std::filesystem::absolute(model).lexically_normal();
-  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
 }
 
 void run_needle(const NeedleCommand& options) {
@@ -89,6 +89,7 @@ void run_needle(const NeedleCommand& options) {
   const Haystack haystack = options.haystack.empty()
                                 ? generated_haystack()
                                 : text_haystack(read_text_file(options.haystack, kMaxHaystackBytes));
+  create_folders(output_folder(options));  // what is wrong with it is said now, not after the work
   ThreadPool pool(options.threads);
   const Context context{pool};
   const Transformer transformer(model.config, model.weights, *std::ranges::max_element(needle.lengths));
@@ -108,7 +109,7 @@ void run_needle(const NeedleCommand& options) {
                           map.cells.size() * needle.depths.size() * static_cast<std::size_t>(needle.trials),
                           format_duration(monotonic_seconds() - begin)));
   if (map.cells.empty()) throw ExitStatus{kExitInterrupted};
-  write_results(options, map, name_of(options.model), model.config);
+  write_results(options, map, run_name(options.model), model.config);
   if (map.cells.size() < needle.lengths.size()) throw ExitStatus{kExitInterrupted};
 }
 
@@ -143,13 +144,14 @@ void add_needle(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--haystack", options->haystack,
                       "A text file to hide the fact in (default: made-up sentences)");
-  command->add_option("--seed", needle.seed, "Same seed, same texts")->capture_default_str();
+  command->add_option("--seed", needle.seed, "Same seed, same texts")
+      ->check(at_least(0))
+      ->capture_default_str();
   command->add_option("-o,--output", options->output,
                       "Folder for needle.svg and needle.json (default: the model's)");
   command->add_flag("--beyond", options->beyond, "Allow lengths above the model's max_position_embeddings");
   command->add_flag("--json", options->json, "Print the contents of needle.json instead of a table");
-  command->add_option("--threads", options->threads, "Default: all that the machine offers")
-      ->check(CLI::Range(1, 1024));
+  add_threads_option(*command, options->threads);
   command->callback([options] { run_needle(*options); });
 }
 

@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "train/retrieval_text.h"
 
 namespace fathom::cli {
@@ -50,7 +51,7 @@ void add_needle_corpus(CLI::App& app) {
   command->add_option("output", options->output, "The .jsonl file to write, for `fathom prepare`")
       ->required();
   command->add_option("--documents", options->documents, "How many")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   command->add_option("--sentences", options->sentences, "Sentences of each, about 10 tokens a sentence")
       ->check(CLI::Range(2, 1'000'000))
@@ -58,7 +59,9 @@ void add_needle_corpus(CLI::App& app) {
   command->add_option("--filler", options->filler, "Part of the sentences that states and asks nothing")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Same seed, same documents")->capture_default_str();
+  command->add_option("--seed", options->seed, "Same seed, same documents")
+      ->check(at_least(0))
+      ->capture_default_str();
   command->callback([options] { write_corpus(*options); });
 }
 

@@ -34,7 +34,6 @@ struct Options {
   std::string sources;
   std::string kind = "auto";
   std::string dedup = "exact";
-  double near_dedup = 0;
   std::string tokenizer;
   bool train_tokenizer = false;
   std::string held_out_by = "auto";
@@ -97,8 +96,8 @@ std::vector<std::string> reserved_tokens() {
 /// Ends the program in order once Ctrl-C or SIGTERM came. What is done is noted on the disk at any instant.
 void stop_if(const InterruptFlag& interrupt, const Options& options, Reporter& reporter) {
   if (!interrupt.raised()) return;
-  reporter.finish(fmt::format("{}: stopped: the same command goes on from there",
-                              options.prepare.output.string()));
+  reporter.finish(
+      fmt::format("{}: stopped: the same command goes on from there", options.prepare.output.string()));
   throw ExitStatus{kExitInterrupted};
 }
 
@@ -153,7 +152,6 @@ void complete(Options& options) {
       options.sources.empty() ? std::vector{options.corpus} : read_sources_file(options.sources);
   prepare.held_out_by = held_out_by(options.held_out_by);
   prepare.exact_dedup = options.dedup == "exact";
-  if (options.near_dedup > 0) prepare.near_dedup = options.near_dedup;
   prepare.tokenizer_text_bytes = options.tokenizer_text_mb * 1'000'000;
   if (options.train_tokenizer) prepare.learned_vocab_size = options.vocab_size;
 }
@@ -262,7 +260,7 @@ void add_document_options(CLI::App& command, Options& options) {
       ->capture_default_str()
       ->group("Documents");
   command
-      .add_option("--near-dedup", options.near_dedup,
+      .add_option("--near-dedup", prepare.near_dedup,
                   "Leave out documents whose 5-word shingles are this similar (Jaccard, as 0.8) to an "
                   "earlier one's")
       ->check(CLI::Range(1e-3, 1.0))
@@ -274,6 +272,7 @@ void add_document_options(CLI::App& command, Options& options) {
       ->capture_default_str()
       ->group("Documents");
   command.add_option("--seed", prepare.seed, "Of the choice of those")
+      ->check(at_least(0))
       ->capture_default_str()
       ->group("Documents");
   command
@@ -293,7 +292,7 @@ void add_document_options(CLI::App& command, Options& options) {
 void add_output_options(CLI::App& command, Options& options) {
   command.add_option("--output,-o", options.prepare.output, "Folder to make")->required()->group("Output");
   command.add_option("--shard-tokens", options.prepare.shard_tokens, "Tokens after which a new file begins")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str()
       ->group("Output");
   add_threads_option(command, options.threads);

@@ -136,7 +136,7 @@ void add_run(CLI::App& app) {
       ->add_option("-n,--max-tokens", generation.max_tokens,
                    "Tokens to generate at most; 0: to the end of the "
                    "context")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   command->add_option("--temperature", generation.sampling.temperature, "0: always the most probable token")
       ->capture_default_str();

@@ -131,14 +131,12 @@ void add_train(CLI::App& app) {
                       "settings; with --init");
   command->add_flag("--resume", options->resume,
                     "Continue from the newest checkpoint; config and --data default to the run's own");
-  command->add_option("--steps", options->steps, "Same as --set training.steps=N")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seed", options->seed, "Same as --set training.seed=N")
-      ->check(CLI::NonNegativeNumber);
+  command->add_option("--steps", options->steps, "Same as --set training.steps=N")->check(at_least(1));
+  command->add_option("--seed", options->seed, "Same as --set training.seed=N")->check(at_least(0));
   command
       ->add_option("--stop-at", options->stop_at,
                    "Write a checkpoint after this step and end; --resume goes on from there")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command
       ->add_option("--set", options->overrides,
                    "Change a value of the config: training.learning_rate=2e-3, or hidden_size=256; may be "

@@ -48,6 +48,25 @@ TEST(CompareCommandTest, PrintsJson) {
   EXPECT_EQ(nlohmann::json::parse(result.out).at(0).at("name"), "a") << result.err;
 }
 
+TEST(CompareCommandTest, NamesMayBeAnyBytes) {
+  const test::TemporaryFolder folder;
+  make_run(folder.path() / "a\xff", 2.0);
+  const auto json = run_fathom(
+      {"compare", "new\nline=" + (folder.path() / "a\xff").string(), folder.path() / "a\xff", "--json"});
+  ASSERT_EQ(json.status, 0) << json.err;
+  EXPECT_EQ(nlohmann::json::parse(json.out).at(0).at("name"), "new\\x0aline");
+  EXPECT_EQ(nlohmann::json::parse(json.out).at(1).at("name"), "a\ufffd");
+}
+
+TEST(CompareCommandTest, WrongUseIsSaid) {
+  const test::TemporaryFolder folder;
+  make_run(folder.path() / "a", 2.0);
+  const std::string run = folder.path() / "a";
+  EXPECT_CLEAN_FAILURE(run_fathom({"compare", run, "other="}), 2, "name the run's folder");
+  EXPECT_CLEAN_FAILURE(run_fathom({"compare", run, "--svg", folder.path()}), 1, "Is a directory");
+  EXPECT_EQ(run_fathom({"compare"}).status, 2);
+}
+
 TEST(CompareCommandTest, FolderThatIsNoRunIsAnErrorOfOneLine) {
   const test::TemporaryFolder folder;
   const auto result = run_fathom({"compare", folder.path()});

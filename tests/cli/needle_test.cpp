@@ -7,6 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -97,8 +99,21 @@ TEST_F(NeedleCommandTest, LongerTextsNeedAnExtendedModel) {
 TEST_F(NeedleCommandTest, WrongUseIsSaid) {
   EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, "--lengths", "12"}), 1, "more than the length 12");
   EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, "--haystack", data_ + "/none.txt"}), 1, "none.txt");
-  EXPECT_EQ(run_fathom({"needle", run_, "--distractors", "16"}).status, 2);
-  EXPECT_EQ(run_fathom({"needle", run_, "--lengths", "0"}).status, 2);
+  for (const auto& [option, value] :
+       std::vector<std::pair<const char*, const char*>>{{"--distractors", "16"},
+                                                        {"--distractors", "-1"},
+                                                        {"--lengths", "0"},
+                                                        {"--lengths", "1e3"},
+                                                        {"--lengths", "99999999999999999999"},
+                                                        {"--depths", "0"},
+                                                        {"--depths", "nan"},
+                                                        {"--trials", "0"},
+                                                        {"--trials", "1e9"},
+                                                        {"--seed", "-1"},
+                                                        {"--threads", "0"}})
+    EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, option, value}), 2, option);
+  EXPECT_CLEAN_FAILURE(run_fathom({"needle", run_, "--output", "/dev/null/x"}), 1,
+                       "/dev/null/x: cannot create the folder");
   EXPECT_CLEAN_FAILURE(run_fathom({"needle", data_}), 1, "config.json");
   EXPECT_CLEAN_FAILURE(run_fathom({"needle-corpus", corpus_, "--documents", "10000000000"}), 2, "too many");
   EXPECT_CLEAN_FAILURE(run_fathom({"needle-corpus", "/dev/null/x"}), 1, "/dev/null/x");

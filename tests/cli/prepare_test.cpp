@@ -178,6 +178,14 @@ TEST_F(PrepareCommandTest, WrongUseIsExplained) {
   EXPECT_CLEAN_FAILURE(
       run_fathom({"prepare", input, "-o", out_, "--tokenizer", tokenizer_, "--fim-rate", "0.1"}), 1,
       "no tokens for filling in the middle");
+  EXPECT_CLEAN_FAILURE(
+      run_fathom({"prepare", input, "-o", out_, "--tokenizer", tokenizer_, "--near-dedup", "nan"}), 1,
+      "is nan, it must be above 0");
+  EXPECT_CLEAN_FAILURE(
+      run_fathom({"prepare", input, "-o", out_, "--tokenizer", tokenizer_, "--shard-tokens", "0"}), 2,
+      "--shard-tokens: Value 0 not in range 1 to");
+  EXPECT_CLEAN_FAILURE(run_fathom({"prepare", input, "-o", out_, "--tokenizer", tokenizer_, "--seed", "-1"}),
+                       2, "--seed");
   EXPECT_THAT(run_fathom({"prepare", "--help"}).out, HasSubstr("\"weight\": 0.7"));
 }
 
