@@ -124,7 +124,8 @@ void write_state(const std::filesystem::path& file, const TrainingState& state,
   if (state.order_checksum) json["data"]["order_checksum"] = fmt::format("{:016x}", *state.order_checksum);
   json["optimizer"] = state.optimizer;
   json["learning_rate"] = TrainingPlan(training, "config").at(state.step).learning_rate;
-  write_file_atomically(file, json.dump(2) + "\n");
+  // A folder's name that is no UTF-8 must not cost the checkpoint; --resume then asks for --data.
+  write_file_atomically(file, json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
 std::uint64_t hexadecimal(const Json& object, const std::string& key, const std::string& where) {

@@ -185,7 +185,8 @@ void Report::write(const std::filesystem::path& file) const {
 
   std::string page(kReportPage);
   constexpr std::string_view kPlace = "/*DATA*/";
-  page.replace(page.find(kPlace), kPlace.size(), script_safe(data.dump()));
+  page.replace(page.find(kPlace), kPlace.size(),
+               script_safe(data.dump(-1, ' ', false, OrderedJson::error_handler_t::replace)));
   write_file_atomically(file, page);
 }
 

@@ -275,10 +275,22 @@ TEST_F(TrainCommandTest, BadInputExitsWithOne) {
 
 TEST_F(TrainCommandTest, ARunThatNoMemoryHoldsIsRefusedBeforeItTakesAny) {
   ASSERT_EQ(prepare().status, 0);
-  EXPECT_CLEAN_FAILURE(train({"--set", "training.batch_size=16777216"}), 1, "lower training.micro_batch_size");
+  EXPECT_CLEAN_FAILURE(train({"--set", "training.batch_size=16777216"}), 1,
+                       "lower training.micro_batch_size");
   EXPECT_CLEAN_FAILURE(train({"--set", "training.batch_size=16777216", "--set", "vocab_size=16777216"}), 1,
                        "of memory, this machine has");
   EXPECT_FALSE(std::filesystem::exists(run_));
+}
+
+TEST_F(TrainCommandTest, FoldersMayHaveAnyName) {
+  ASSERT_EQ(prepare().status, 0);
+  std::filesystem::rename(data_, data_ + "\xff");
+  data_ += "\xff";
+  run_ += "\xff";
+  const ProgramResult trained = train();
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  EXPECT_TRUE(std::filesystem::exists(run_ + "/report.html"));
+  EXPECT_EQ(train({"--resume"}).status, 0);
 }
 
 TEST_F(TrainCommandTest, ADryRunTellsWhatARunTakesAndMakesNothing) {
