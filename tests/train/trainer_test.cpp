@@ -103,6 +103,36 @@ class TrainerTest : public testing::Test {
         [&](const EvalMetrics& m) { list.emplace_back(-m.step, m.loss); });
     return list;
   }
+
+  /// A run at once, and another, NAME-parts, that stops and goes on with other numbers of threads, end with
+  /// the same bytes and have measured the same.
+  TrainResult expect_exact_resume(const std::string& name, const std::vector<std::int64_t>& stops) {
+    TrainResult whole = run(name);
+    const std::string parts = name + "-parts";
+    std::size_t threads = 1;
+    for (const std::int64_t stop : stops) {
+      run(parts, stop, threads);
+      options_.resume = true;
+      threads = threads % 3 + 1;
+    }
+    run(parts, {}, threads);
+    options_.resume = false;
+    EXPECT_EQ(state(parts), state(name)) << name;
+    EXPECT_EQ(metrics(parts), metrics(name)) << name;
+    return whole;
+  }
+
+  /// A run that is good for three steps, and then so bad that its loss is no number.
+  std::string error_of_divergence() {
+    run("run", 3);
+    options_.resume = true;
+    options_.training.learning_rate = 1e3;
+    options_.training.gradient_clip = 0;
+    options_.training.weight_decay = 1e3;
+    options_.training.steps = 60;
+    options_.training.checkpoint_interval = 0;
+    return error_of([&] { run("run"); });
+  }
 };
 
 TEST_F(TrainerTest, LossFallsOnTrainingAndHeldOutText) {
@@ -124,22 +154,12 @@ TEST_F(TrainerTest, LossFallsOnTrainingAndHeldOutText) {
 }
 
 TEST_F(TrainerTest, AResumedRunHasTheSameBytes) {
-  run("whole");
-  run("parts", 3);
-  options_.resume = true;
-  run("parts", 5, 1);  // resumed twice, with other numbers of threads
-  run("parts", {}, 3);
-  EXPECT_EQ(state("parts"), state("whole"));
-  EXPECT_EQ(metrics("parts"), metrics("whole"));
+  expect_exact_resume("run", {3, 5});
 }
 
 TEST_F(TrainerTest, AResumedRunWithBf16CheckpointsHasTheSameBytes) {
   options_.training.checkpoint_dtype = DType::bf16;
-  run("whole");
-  run("parts", 4);
-  options_.resume = true;
-  run("parts");
-  EXPECT_EQ(state("parts"), state("whole"));
+  expect_exact_resume("run", {4});
 }
 
 TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
@@ -182,16 +202,7 @@ TEST_F(TrainerTest, ARunOfAnOlderVersionGoesOn) {
 TEST_F(TrainerTest, ResumeIsExactInEveryPrecisionWithAnyNumberOfThreads) {
   for (const auto& [name, precision] : {std::pair{"bf16", Precision::bf16}, {"fp8", Precision::fp8}}) {
     options_.training.precision = precision;
-    options_.resume = false;
-    const std::string whole = std::string("whole-") + name;
-    const std::string parts = std::string("parts-") + name;
-    run(whole);
-    run(parts, 3, 1);
-    options_.resume = true;
-    run(parts, 5, 3);
-    run(parts, {}, 2);
-    EXPECT_EQ(state(parts), state(whole)) << name;
-    EXPECT_EQ(metrics(parts), metrics(whole)) << name;
+    expect_exact_resume(name, {3, 5});
   }
 }
 
@@ -226,14 +237,7 @@ TEST_F(TrainerTest, PrecisionMayChangeOnResume) {
 
 TEST_F(TrainerTest, ALossThatIsNoNumberIsFoundInFp8) {
   options_.training.precision = Precision::fp8;
-  run("run", 3);
-  options_.resume = true;
-  options_.training.learning_rate = 1e3;
-  options_.training.gradient_clip = 0;
-  options_.training.weight_decay = 1e3;
-  options_.training.steps = 60;
-  options_.training.checkpoint_interval = 0;
-  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("the last good checkpoint is"));
+  EXPECT_THAT(error_of_divergence(), HasSubstr("the last good checkpoint is"));
 }
 
 TEST_F(TrainerTest, ResumeBeginsARunThatHasNoCheckpoint) {
@@ -335,18 +339,12 @@ TEST_F(TrainerTest, SchedulesAndRampResumeToTheSameBytes) {
       Schedule({{.from = 0.3, .to = 0.3, .until = RunPosition{5}}, {0.1, 0.1}});
   options_.training.router_bias_update_rate =
       Schedule({{.from = 0.01, .to = 0.01, .until = RunPosition{6}}, {0, 0}});
-  run("whole");
-  run("parts", 1);
-  options_.resume = true;
-  run("parts", 4, 1);
-  run("parts", 7, 3);
-  run("parts");
-  EXPECT_EQ(state("parts"), state("whole"));
+  expect_exact_resume("run", {1, 4, 7});
   std::vector<std::int64_t> batches;
   std::vector<double> factors;
   std::int64_t sequences = 0;
   read_metrics(
-      folder_.path() / "parts" / "metrics.jsonl",
+      folder_.path() / "run-parts" / "metrics.jsonl",
       [&](const StepMetrics& m) {
         batches.push_back(m.batch_size);
         factors.push_back(m.mtp_loss_factor);
@@ -357,21 +355,17 @@ TEST_F(TrainerTest, SchedulesAndRampResumeToTheSameBytes) {
       [](const EvalMetrics&) {});
   EXPECT_THAT(batches, ElementsAre(2, 2, 4, 4, 6, 6, 8, 8)) << "six steps hold 60 % of the tokens";
   EXPECT_THAT(factors, ElementsAre(0.3, 0.3, 0.3, 0.3, 0.3, 0.1, 0.1, 0.1));
-  EXPECT_EQ(load_training_state(folder_.path() / "parts" / "latest").sequences, sequences);
+  EXPECT_EQ(load_training_state(folder_.path() / "run-parts" / "latest").sequences, sequences);
 }
 
 TEST_F(TrainerTest, MuonTrainsAndResumesToTheSameBytes) {
   options_.training.optimizer = OptimizerKind::muon;
   options_.training.checkpoint_dtype = DType::bf16;
-  const TrainResult result = run("whole");
+  const TrainResult result = expect_exact_resume("run", {3, 5});
   EXPECT_LT(result.evaluation->loss, 0.8 * std::log(272.0));
-  run("parts", 3);
   options_.resume = true;
-  run("parts", 5, 1);
-  run("parts", {}, 3);
-  EXPECT_EQ(state("parts"), state("whole"));
   options_.training.optimizer = OptimizerKind::adamw;
-  EXPECT_THAT(error_of([&] { run("parts"); }), HasSubstr("training.optimizer is muon"));
+  EXPECT_THAT(error_of([&] { run("run"); }), HasSubstr("training.optimizer is muon"));
 }
 
 TEST_F(TrainerTest, TheAverageIsAModelOfItsOwnAndResumesToTheSameBytes) {
@@ -382,14 +376,9 @@ TEST_F(TrainerTest, TheAverageIsAModelOfItsOwnAndResumesToTheSameBytes) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     options_.training.checkpoint_dtype = dtype;
     const std::string name(dtype_name(dtype));
-    const TrainResult result = run(name);
+    const TrainResult result = expect_exact_resume(name, {3});
     EXPECT_NE(result.evaluation->averaged_loss, std::nullopt);
-    run(name + "parts", 3);
-    options_.resume = true;
-    run(name + "parts");
-    options_.resume = false;
-    EXPECT_EQ(state(name + "parts"), state(name));
-    EXPECT_EQ(average(name + "parts"), average(name));
+    EXPECT_EQ(average(name + "-parts"), average(name));
   }
   // The last steps' weights are all that an average of decay 0.5 sees: it is near them, and not them.
   const LoadedModel last = load_model_f32(folder_.path() / "F32" / "latest");
@@ -425,7 +414,7 @@ TEST_F(TrainerTest, DeeperMtpTrainsAllItsModulesTogether) {
     options_.training.steps = 16;
     options_.training.eval_interval = 0;
     const std::string name = "depth" + std::to_string(depth);
-    const TrainResult result = run(name);
+    const TrainResult result = expect_exact_resume(name, {11});
     EXPECT_LT(*result.evaluation->mtp_loss, 0.6 * std::log(272.0)) << depth;
     EXPECT_LT(result.evaluation->loss, 0.6 * std::log(272.0)) << depth;
     // Each module has learned: none is as it began.
@@ -435,10 +424,6 @@ TEST_F(TrainerTest, DeeperMtpTrainsAllItsModulesTogether) {
     for (std::size_t k = 0; k < end.weights.mtp.size(); ++k)
       EXPECT_NE(end.weights.mtp[k].eh_proj.weight.f32()[0], begin.mtp[k].eh_proj.weight.f32()[0]) << k;
   }
-  run("parts", 11);
-  options_.resume = true;
-  run("parts");
-  EXPECT_EQ(state("parts"), state("depth3"));
 }
 
 TEST_F(TrainerTest, InitBeginsWithAModelsWeights) {
@@ -489,14 +474,7 @@ TEST_F(TrainerTest, InitMayChangeRopeScalingAndNothingElse) {
 }
 
 TEST_F(TrainerTest, ALossThatIsNoNumberStopsAndNamesTheLastCheckpoint) {
-  run("run", 3);
-  options_.resume = true;
-  options_.training.learning_rate = 1e3;
-  options_.training.gradient_clip = 0;
-  options_.training.weight_decay = 1e3;
-  options_.training.steps = 60;
-  options_.training.checkpoint_interval = 0;
-  const std::string error = error_of([&] { run("run"); });
+  const std::string error = error_of_divergence();
   EXPECT_THAT(error, HasSubstr("the last good checkpoint is"));
   EXPECT_THAT(error, HasSubstr("step-000003"));
 }
