@@ -189,12 +189,19 @@ class Run {
     if (context_.precision == Precision::fp8) quantize_weights(context_, weights_);
   }
 
+  /// Before the error that names the checkpoint to go back to: it is on the disk, and the page shows the way
+  /// there.
+  void end_badly() {
+    saver_.wait();
+    report_.write(folder_.report_file());
+  }
+
   void require_finite(std::string_view what, double value) {
     if (std::isfinite(value)) return;
-    saver_.wait();
+    end_badly();
     const std::optional<std::int64_t> newest = folder_.newest_checkpoint();
     fail("step {}: the {} is {}; {}: lower training.learning_rate or raise training.warmup_steps, then {}",
-         state_.step + 1, what, value,
+         state_.step + 1, what, std::isnan(value) ? "nan" : fmt::format("{}", value),  // never "-nan"
          newest ? fmt::format("the last good checkpoint is {}", folder_.checkpoint(*newest).string())
                 : std::string("there is no checkpoint yet"),
          newest ? "--resume" : "start again");
@@ -203,7 +210,7 @@ class Run {
   void require_no_spike() {
     const std::optional<SpikeDetector::Spike> spike = spikes_.spike();
     if (!spike) return;
-    saver_.wait();
+    end_badly();
     // The step before the first high one may have been the bad one; what was saved before it is good.
     std::optional<std::int64_t> good;
     for (const std::int64_t step : folder_.checkpoints())

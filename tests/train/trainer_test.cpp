@@ -477,6 +477,7 @@ TEST_F(TrainerTest, ALossThatIsNoNumberStopsAndNamesTheLastCheckpoint) {
   const std::string error = error_of_divergence();
   EXPECT_THAT(error, HasSubstr("the last good checkpoint is"));
   EXPECT_THAT(error, HasSubstr("step-000003"));
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() / "run" / "report.html")) << "to see how it came";
 }
 
 TEST_F(TrainerTest, OtherDataOrSequenceLengthCannotBeResumedWith) {
