@@ -27,11 +27,11 @@ double number_from_json(const Json& value, double least, double most, std::strin
 /// @param before  the value that the segment before ended with, if there is one
 ScheduleSegment segment_from_json(const Json& json, std::optional<double> before, double least, double most,
                                   const std::string& name, std::string_view where) {
-  require(json.is_object(), "{}: {} must be an object of {}, not {}", where, name, kSegmentKeys, excerpt(json));
+  require(json.is_object(), "{}: {} must be an object of {}, not {}", where, name, kSegmentKeys,
+          excerpt(json));
   for (const auto& [key, value] : json.items())
     require(key == "value" || key == "from" || key == "to" || key == "shape" || key == "until",
-            "{}: {} has an unknown key \"{}\": a segment has {}", where, name, printable(key),
-            kSegmentKeys);
+            "{}: {} has an unknown key \"{}\": a segment has {}", where, name, printable(key), kSegmentKeys);
   ScheduleSegment segment;
   if (json.contains("until"))
     segment.until = run_position_from_json(json.at("until"), name + ".until", where);
@@ -104,12 +104,19 @@ Schedule schedule_from_json(const Json& value, double least, double most, std::s
           kSegmentKeys);
   std::vector<ScheduleSegment> segments;
   std::optional<double> before;
+  double percent = 0;  // where the last segment ended that ends at a part of the tokens
   for (const Json& json : value) {
     const std::string segment = fmt::format("{}[{}]", name, segments.size());
     segments.push_back(segment_from_json(json, before, least, most, segment, where));
     before = segments.back().to;
-    require(segments.back().until.has_value() || segments.size() == value.size(),
+    const std::optional<RunPosition>& until = segments.back().until;
+    require(until.has_value() || segments.size() == value.size(),
             "{}: {} needs \"until\": only the last segment lasts to the end of the run", where, segment);
+    if (!until || !until->token_percent) continue;
+    // A short run's steps can hide it.
+    require(*until->token_percent >= percent, "{}: {} ends at {}%, one before it at {}%", where, segment,
+            *until->token_percent, percent);
+    percent = *until->token_percent;
   }
   return Schedule(std::move(segments));
 }

@@ -82,9 +82,9 @@ TEST(TrainingConfigTest, EachKeyRefusesWhatItCannotBe) {
   const std::string endless = '"' + std::string(100'000, 'x') + '"';
   const OrderedJson defaults = training_config_to_json(TrainingConfig{});
   for (const auto& [key, value] : defaults.items()) {
-    for (const std::string& wrong :
-         {std::string("-1"), std::string("1e300"), std::string("true"), std::string(R"("nan")"),
-          std::string("{}"), std::string("[]"), std::string("[[1]]"), std::string(R"("a\n\u001b")"), endless}) {
+    for (const std::string& wrong : {std::string("-1"), std::string("1e300"), std::string("true"),
+                                     std::string(R"("nan")"), std::string("{}"), std::string("[]"),
+                                     std::string("[[1]]"), std::string(R"("a\n\u001b")"), endless}) {
       const std::string error = section_error("{\"" + key + "\": " + wrong + "}");
       EXPECT_THAT(error, StartsWith("c.json: training." + key)) << wrong.substr(0, 40);
       EXPECT_LT(error.size(), 250U);
@@ -194,6 +194,9 @@ TEST(TrainingConfigTest, SchedulesThatContradictAreNamed) {
   EXPECT_THAT(section_error(R"({"steps": 10, "mtp_loss_factor":
                   [{"value": 1, "until": 6}, {"value": 0, "until": "50%"}, {"value": 0}]})"),
               HasSubstr("segment 2 ends after step 5, the one before it after step 6"));
+  EXPECT_THAT(section_error(R"({"steps": 4, "mtp_loss_factor":
+                  [{"value": 1, "until": "50%"}, {"value": 0, "until": "40%"}, {"value": 0}]})"),
+              HasSubstr("training.mtp_loss_factor[1] ends at 40%, one before it at 50%"));
   EXPECT_THAT(section_error(R"({"warmup_steps": 3, "learning_rate": [{"from": 0, "to": 1}]})"),
               HasSubstr("leave out warmup_steps, decay_steps and final_learning_rate_factor"));
   EXPECT_THAT(section_error(R"({"initial_batch_size": 4})"), HasSubstr("give both or neither"));
