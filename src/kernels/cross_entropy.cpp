@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 
@@ -14,17 +13,6 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
-
-float MaxOfRow(const float* row, std::size_t vocab) {
-  const DF d;
-  const std::size_t lanes = hn::Lanes(d);
-  VF largest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  std::size_t i = 0;
-  for (; i + lanes <= vocab; i += lanes) largest = hn::Max(largest, hn::LoadU(d, row + i));
-  float result = ReduceMax(d, largest);
-  for (; i < vocab; ++i) result = std::max(result, row[i]);
-  return result;
-}
 
 /// Sum of exp(row - shift): blocks in f32, their sum in double. Writes the terms to `out` where given.
 template <bool kStore>
@@ -56,7 +44,7 @@ double SumOfExponentials(const float* row, std::size_t vocab, float shift, float
 
 /// -log softmax(row)[target].
 double RowLoss(const float* row, std::size_t vocab, std::size_t target) {
-  const float shift = MaxOfRow(row, vocab);
+  const float shift = MaxOfArray(row, vocab);
   const double sum = SumOfExponentials<false>(row, vocab, shift, nullptr);
   return std::log(sum) - (static_cast<double>(row[target]) - static_cast<double>(shift));
 }
@@ -65,7 +53,7 @@ double RowLoss(const float* row, std::size_t vocab, std::size_t target) {
 double RowLossAndGradient(float* row, std::size_t vocab, std::size_t target, float scale) {
   const DF d;
   const std::size_t lanes = hn::Lanes(d);
-  const float shift = MaxOfRow(row, vocab);
+  const float shift = MaxOfArray(row, vocab);
   const double margin = static_cast<double>(row[target]) - static_cast<double>(shift);
   const double sum = SumOfExponentials<true>(row, vocab, shift, row);
   const VF factor = hn::Set(d, static_cast<float>(static_cast<double>(scale) / sum));
@@ -80,7 +68,7 @@ double RowLossAndGradient(float* row, std::size_t vocab, std::size_t target, flo
 void LogSoftmaxRow(float* row, std::size_t vocab) {
   const DF d;
   const std::size_t lanes = hn::Lanes(d);
-  const float shift = MaxOfRow(row, vocab);
+  const float shift = MaxOfArray(row, vocab);
   const VF down = hn::Set(d, shift);
   const VF log_sum =
       hn::Set(d, static_cast<float>(std::log(SumOfExponentials<false>(row, vocab, shift, nullptr))));

@@ -1,7 +1,6 @@
 #include "kernels/distributions.h"
 
 #include <algorithm>
-#include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/distributions.cpp"
@@ -15,13 +14,9 @@ namespace fathom::kernels::HWY_NAMESPACE {
 void SoftmaxRow(float* row, std::size_t vocab) {
   const DF d;
   const std::size_t lanes = hn::Lanes(d);
-  VF largest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  const VF shift = hn::Set(d, MaxOfArray(row, vocab));
   std::size_t i = 0;
-  for (; i + lanes <= vocab; i += lanes) largest = hn::Max(largest, hn::LoadU(d, row + i));
-  float top = ReduceMax(d, largest);
-  for (; i < vocab; ++i) top = std::max(top, row[i]);
-  const VF shift = hn::Set(d, top);
-  for (i = 0; i + lanes <= vocab; i += lanes)
+  for (; i + lanes <= vocab; i += lanes)
     hn::StoreU(Exp(d, hn::Sub(hn::LoadU(d, row + i), shift)), d, row + i);
   if (i < vocab) StoreSome(Exp(d, hn::Sub(LoadSome(d, row + i, vocab - i), shift)), d, row + i, vocab - i);
   const VF factor = hn::Set(d, static_cast<float>(1.0 / Sum(row, vocab)));

@@ -7,6 +7,7 @@
 //   LoadSome / StoreSome        the first n lanes, for the rest of a loop; touches no memory beyond them
 //   Reduce(d, v)                the sum of all lanes, in every target in the order of its lanes
 //   ReduceMax(d, v)             their maximum
+//   MaxOfArray(x, count)        the largest of an array, -infinity of none
 //   Sum(x, count)               sum of an array, f32 in blocks, blocks in double
 //   SumSquares(x, count)        of its squares
 //   Dot(a, b, count)            inner product in f32, several accumulators
@@ -24,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
@@ -92,6 +94,17 @@ HWY_INLINE hn::TFromD<D> Reduce(D d, V v) {
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE hn::TFromD<D> ReduceMax(D d, V v) {
   return hn::GetLane(hn::MaxOfLanes(d, v));
+}
+
+HWY_INLINE float MaxOfArray(const float* x, std::size_t count) {
+  const DF d;
+  const std::size_t lanes = hn::Lanes(d);
+  VF largest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes) largest = hn::Max(largest, hn::LoadU(d, x + i));
+  float result = ReduceMax(d, largest);
+  for (; i < count; ++i) result = std::max(result, x[i]);
+  return result;
 }
 
 HWY_INLINE float Dot(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, std::size_t count) {
