@@ -16,8 +16,8 @@
 
 #include "base/file.h"
 #include "base/progress.h"
+#include "model/random_batch.h"
 #include "model/transformer.h"
-#include "random_batch.h"
 #include "train/checkpoint_saver.h"
 #include "train/optimizer.h"
 
@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
   TransformerWeights weights = random_weights(config, 1, &pool);
   const Transformer model(config, weights, kLength);
   Optimizer optimizer(config, weights);
-  const Batch batch = bench::random_batch(config, kSequences, kLength);
+  const Batch batch = random_batch(config, kSequences, kLength);
   const LossFactors factors;
 
   {

@@ -25,8 +25,9 @@
 #include "kernels/simd_limit.h"
 #include "machine_limits.h"
 #include "model/fp8_weights.h"
+#include "model/random_batch.h"
 #include "model/transformer.h"
-#include "random_batch.h"
+#include "plan/training_cost.h"
 #include "train/optimizer.h"
 
 namespace {
@@ -36,15 +37,6 @@ using namespace fathom;
 constexpr std::int64_t kSequences = 4;
 constexpr std::int64_t kLength = 512;
 constexpr int kSteps = 5;
-
-/// 6 multiply-adds' worth of work per activated matrix parameter, and three times causal attention's forward.
-double flops_per_token(const ModelConfig& config) {
-  const auto heads = static_cast<double>(config.num_attention_heads);
-  const auto dims = static_cast<double>(config.qk_head_dim() + config.v_head_dim);
-  const double attention =
-      3.0 * 2.0 * heads * dims * (kLength / 2.0) * static_cast<double>(config.num_hidden_layers);
-  return 6.0 * static_cast<double>(count_parameters(config).activated_without_input_embedding) + attention;
-}
 
 Precision precision_from_name(const std::string& name) {
   for (const auto& [known, precision] :
@@ -96,7 +88,7 @@ int main(int argc, char** argv) {
     if (context.precision == Precision::fp8) quantize_weights(context, weights);
   };
   quantize();
-  const Batch batch = bench::random_batch(config, kSequences, kLength);
+  const Batch batch = random_batch(config, kSequences, kLength);
   const LossFactors factors;
 
   std::int64_t steps = 0;
@@ -118,7 +110,7 @@ int main(int argc, char** argv) {
 
   const double tokens = kSequences * kLength;
   const double ours = tokens / seconds[0];
-  const double achieved = ours * flops_per_token(config);
+  const double achieved = ours * training_flops_per_token(config, kLength).total();
   // OpenBLAS has no product of bf16 to compare with.
   const double gemm_seconds =
       input == kernels::GemmInput::f32 ? std::min(seconds[1], seconds[2]) : seconds[1];

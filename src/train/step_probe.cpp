@@ -1,31 +1,13 @@
 #include "train/step_probe.h"
 
 #include "base/progress.h"
-#include "base/rng.h"
 #include "model/context.h"
 #include "model/fp8_weights.h"
+#include "model/random_batch.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
 
 namespace fathom {
-namespace {
-
-Batch random_sequence(const ModelConfig& config, std::int64_t length) {
-  Rng random(1);
-  const auto token = [&] {
-    return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size)));
-  };
-  Batch batch;
-  for (std::int64_t i = 0; i < length; ++i) {
-    batch.tokens.push_back(token());
-    batch.targets.push_back(token());
-  }
-  batch.sequences = Sequences::uniform(1, length);
-  return batch;
-}
-
-}  // namespace
-
 StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, Precision precision,
                               std::int64_t sequence_length, ThreadPool& pool) {
   constexpr int kRuns = 2;  // the first one touches fresh memory
@@ -37,7 +19,7 @@ StepTiming time_training_step(const ModelConfig& config, OptimizerKind kind, Pre
     if (precision == Precision::fp8) quantize_weights(context, weights);
   };
   quantize();
-  const Batch batch = random_sequence(config, sequence_length);
+  const Batch batch = random_batch(config, 1, sequence_length);
   const LossFactors factors;
   StepTiming timing;
   for (int i = 0; i < kRuns; ++i) {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "base/rng.h"
 #include "model/fp8_weights.h"
 #include "model/linear.h"
+#include "model/random_batch.h"
 #include "model/transformer.h"
 #include "support/binary_reader.h"
 #include "support/error_text.h"
@@ -150,20 +150,6 @@ ModelConfig tiled_model() {
   return config;
 }
 
-Batch random_batch_of(const ModelConfig& config, std::int64_t sequences, std::int64_t length) {
-  Rng rng(7);
-  const auto token = [&] {
-    return static_cast<std::int32_t>(rng.below(static_cast<std::uint64_t>(config.vocab_size)));
-  };
-  Batch batch;
-  for (std::int64_t i = 0; i < sequences * length; ++i) {
-    batch.tokens.push_back(token());
-    batch.targets.push_back(token());
-  }
-  batch.sequences = Sequences::uniform(sequences, length);
-  return batch;
-}
-
 struct NamedGradient {
   ParameterSpec spec;
   std::vector<float> values;
@@ -206,7 +192,7 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
 TEST(PrecisionTest, GradientsPointWhereThoseOfF32Do) {
   const ModelConfig config = tiled_model();
   TransformerWeights weights = random_weights(config, 3);
-  const Batch batch = random_batch_of(config, 2, 80);
+  const Batch batch = random_batch(config, 2, 80, 7);
   const PrecisePass wide(config, weights, batch, Precision::f32);
   struct Bounds {
     Precision precision;
@@ -232,7 +218,7 @@ TEST(PrecisionTest, GradientsPointWhereThoseOfF32Do) {
 TEST(PrecisionTest, ThreadsDoNotChangeABitInAnyPrecision) {
   const ModelConfig config = tiled_model();
   TransformerWeights weights = random_weights(config, 3);
-  const Batch batch = random_batch_of(config, 2, 40);
+  const Batch batch = random_batch(config, 2, 40, 7);
   for (const Precision precision : kPrecisions) {
     const PrecisePass one(config, weights, batch, precision, 1);
     for (const std::size_t threads : {2U, 3U}) {
@@ -249,7 +235,7 @@ TEST(PrecisionTest, EveryKindOfModelTrainsInEveryPrecision) {
   for (const test::NamedConfig& model : test::tiny_models()) {
     SCOPED_TRACE(model.name);
     TransformerWeights weights = random_weights(model.config, 3);
-    const Batch batch = random_batch_of(model.config, 2, 9);
+    const Batch batch = random_batch(model.config, 2, 9, 7);
     const double expected = PrecisePass(model.config, weights, batch, Precision::f32).losses.main;
     for (const Precision precision : {Precision::bf16, Precision::fp8}) {
       const PrecisePass pass(model.config, weights, batch, precision);
@@ -272,7 +258,7 @@ TEST(PrecisionTest, EveryKindOfModelTrainsInEveryPrecision) {
 
 TEST(PrecisionTest, ANaNOrInfinityReachesTheLoss) {
   const ModelConfig config = tiled_model();
-  const Batch batch = random_batch_of(config, 1, 20);
+  const Batch batch = random_batch(config, 1, 20, 7);
   ThreadPool pool(2);
   for (const Precision precision : kPrecisions) {
     for (const float bad :

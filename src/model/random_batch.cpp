@@ -1,19 +1,16 @@
-#pragma once
-
-#include <cstdint>
+#include "model/random_batch.h"
 
 #include "base/rng.h"
-#include "model/transformer.h"
 
-namespace fathom::bench {
+namespace fathom {
 
-/// Random tokens and targets, the same at every call: what a step costs does not depend on their meaning.
-inline Batch random_batch(const ModelConfig& config, std::int64_t sequences, std::int64_t length) {
-  Batch batch;
-  Rng random(1);
+Batch random_batch(const ModelConfig& config, std::int64_t sequences, std::int64_t length,
+                   std::uint64_t seed) {
+  Rng random(seed);
   const auto token = [&] {
     return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size)));
   };
+  Batch batch;
   for (std::int64_t i = 0; i < sequences * length; ++i) {
     batch.tokens.push_back(token());
     batch.targets.push_back(token());
@@ -22,4 +19,4 @@ inline Batch random_batch(const ModelConfig& config, std::int64_t sequences, std
   return batch;
 }
 
-}  // namespace fathom::bench
+}  // namespace fathom
