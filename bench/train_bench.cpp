@@ -72,9 +72,7 @@ Peer measure_peer(const std::string& config, std::size_t threads, Precision prec
   return best;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int measure(int argc, char** argv) {
   fathom::kernels::limit_simd_by_environment();
   const std::string file =
       argc > 1 ? argv[1] : std::string(FATHOM_SOURCE_DIR) + "/bench/train_bench_config.json";
@@ -130,4 +128,15 @@ int main(int argc, char** argv) {
                peer.tokens_per_second, ours / peer.tokens_per_second, format_bytes(peer.peak_bytes),
                static_cast<double>(memory) / static_cast<double>(peer.peak_bytes));
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return measure(argc, argv);
+  } catch (const fathom::Error& error) {
+    fmt::print(stderr, "train_bench: {}\n", error.what());
+    return 1;
+  }
 }

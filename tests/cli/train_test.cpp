@@ -211,7 +211,7 @@ TEST_P(KilledTrainCommandTest, AtAnyInstantARunEndsWithTheSameBytes) {
   ASSERT_EQ(run_fathom(arguments(whole, 2)).status, 0);
   Rng random(7);
   for (int i = 1; i <= kKills; ++i) {
-    const std::chrono::milliseconds delay(random.below(static_cast<std::uint64_t>(20 * i)));
+    const std::chrono::milliseconds delay(random.below(20 * static_cast<std::uint64_t>(i)));
     const ProgramResult killed = test::run_fathom_and_interrupt(arguments(run_, 1 + random.below(3)),
                                                                 test::Stream::err, {SIGKILL}, delay);
     EXPECT_TRUE(killed.status == 128 + SIGKILL || killed.status == 0) << killed.err;

@@ -160,7 +160,7 @@ TEST_F(GeneratorTest, StatisticsCountTokensAndTime) {
 }
 
 TEST_F(GeneratorTest, ImpossiblePromptsAreRefused) {
-  const auto generate = [&](std::vector<std::int32_t> prompt) {
+  const auto generate = [&](const std::vector<std::int32_t>& prompt) {
     return [this, prompt] { generator().generate(prompt, greedy(1)); };
   };
   EXPECT_THAT(generate({}), ThrowsMessage<Error>(HasSubstr("prompt is empty")));

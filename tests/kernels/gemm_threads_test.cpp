@@ -19,12 +19,13 @@ TEST(GemmThreadsTest, ThreadsSideBySideDoNotDisturbEachOther) {
     std::vector<float> a(kM * kK);
     std::vector<float> b(kK * kN);
     std::vector<float> c(kM * kN);
-    for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i / kK) + offset;
-    for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i % kN) - offset;
+    const auto in_a = [&](std::size_t row) { return static_cast<float>(row) + offset; };
+    const auto in_b = [&](std::size_t column) { return static_cast<float>(column) - offset; };
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] = in_a(i / kK);
+    for (std::size_t i = 0; i < b.size(); ++i) b[i] = in_b(i % kN);
     gemm_serial(kM, kN, kK, 1.0F, {a.data(), kK}, {b.data(), kN}, 0.0F, c.data(), kN);
     for (std::size_t i = 0; i < c.size(); ++i)
-      if (c[i] != kK * (static_cast<float>(i / kN) + offset) * (static_cast<float>(i % kN) - offset))
-        return false;
+      if (c[i] != kK * in_a(i / kN) * in_b(i % kN)) return false;
     return true;
   };
   ThreadPool pool(4);

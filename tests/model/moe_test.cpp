@@ -90,7 +90,7 @@ TEST_P(MoeKindsTest, GradientsAreSlopes) {
     if (norm2 == 0.0) continue;  // an expert without tokens
     const double step = 2e-3 / std::sqrt(norm2);
     const Tensor kept = value->clone();
-    const auto loss_at = [&](double factor) {
+    const auto loss_at = [&, &value = value, &grad = grad](double factor) {
       for (std::size_t i = 0; i < kept.values().size(); ++i)
         value->values()[i] = kept.values()[i] + static_cast<float>(factor * step) * grad->values()[i];
       return loss(config, weights, x, sequences);

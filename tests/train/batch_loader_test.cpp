@@ -94,7 +94,7 @@ TEST_F(BatchLoaderTest, ShardBordersDoNotShow) {
 TEST_F(BatchLoaderTest, TooFewTokensForASequenceIsAnError) {
   EXPECT_NO_THROW(BatchLoader(data_, kTokens - 1, 1));
   try {
-    BatchLoader(data_, kTokens, 1);
+    const BatchLoader refused(data_, kTokens, 1);
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("103 tokens, fewer than one sequence of 103"));
