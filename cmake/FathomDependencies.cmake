@@ -5,6 +5,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
+find_package(MPI REQUIRED COMPONENTS CXX)
 
 # Packages of Debian 12 without (good) CMake files of their own.
 function(fathom_import name header library)
