@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
     CheckpointSaver saver(run, config, training);
     TrainingState state;
     state.data = folder;
-    const auto tensors = [&] { return trained_tensors(weights, optimizer); };
+    const auto tensors = [&] { return trained_tensors(weights, optimizer.moments()); };
     const auto step = [&] {
       Transformer::Saved saved;
       model.forward(context, batch, factors, &saved);

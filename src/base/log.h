@@ -11,6 +11,9 @@ namespace fathom {
 /// They step around a live progress line (base/progress.h).
 void log_line(std::string_view level, std::string_view message);
 
+/// No more of them, from this process: of several that do the same one is enough.
+void silence_log();
+
 template <typename... Args>
 void log_info(fmt::format_string<Args...> format, Args&&... args) {
   log_line("", fmt::vformat(format, fmt::make_format_args(args...)));

@@ -18,6 +18,7 @@ constexpr double kTerminalInterval = 0.1;  // seconds between repaints
 constexpr double kLogInterval = 5.0;
 
 std::mutex output_mutex;
+bool is_silent = false;
 std::string shown_line;  // what stands on the terminal's last row now; empty when none
 
 bool stderr_is_terminal() {
@@ -34,9 +35,15 @@ void paint(std::string_view text) {
 
 void log_line(std::string_view level, std::string_view message) {
   const std::scoped_lock lock(output_mutex);
+  if (is_silent) return;
   if (!shown_line.empty()) fmt::print(stderr, "\r\x1b[2K");
   fmt::print(stderr, "{}{}\n", level, message);
   if (!shown_line.empty()) paint(shown_line);
+}
+
+void silence_log() {
+  const std::scoped_lock lock(output_mutex);
+  is_silent = true;
 }
 
 ProgressLine::ProgressLine() = default;

@@ -6,13 +6,18 @@
 namespace fathom::cli {
 namespace {
 
-constexpr std::array kSignals = {SIGINT, SIGTERM};
+constexpr std::array kSignals = {SIGINT, SIGTERM, SIGUSR1};
 
 std::atomic<bool> interrupted{false};
-static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler may write nothing else
+std::atomic<int> first_signal{0};
+// A signal handler may write nothing else.
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 void raise_flag(int signal) {
-  if (!interrupted.exchange(true)) return;
+  if (!interrupted.exchange(true)) {
+    first_signal = signal;
+    return;
+  }
   std::signal(signal, SIG_DFL);
   std::raise(signal);  // arrives when this handler returns
 }
@@ -21,6 +26,7 @@ void raise_flag(int signal) {
 
 InterruptFlag::InterruptFlag() {
   interrupted = false;
+  first_signal = 0;
   struct sigaction action {};
   action.sa_handler = raise_flag;
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
@@ -32,6 +38,10 @@ InterruptFlag::~InterruptFlag() {
 
 const std::atomic<bool>& InterruptFlag::raised() const {
   return interrupted;
+}
+
+int InterruptFlag::signal() const {
+  return first_signal;
 }
 
 }  // namespace fathom::cli

@@ -4,8 +4,9 @@
 
 namespace fathom::cli {
 
-/// While it lives, the first Ctrl-C (SIGINT) or SIGTERM raises a flag instead of ending the program, so that
-/// work can end in order; a second one ends the program at once. One at a time.
+/// While it lives, the first Ctrl-C (SIGINT), SIGTERM or SIGUSR1 (which `mpirun` hands on, and batch systems
+/// send ahead of a limit) raises a flag instead of ending the program, so that work can end in order; a
+/// second one ends the program at once. One at a time.
 class InterruptFlag {
  public:
   InterruptFlag();
@@ -14,6 +15,8 @@ class InterruptFlag {
   InterruptFlag& operator=(const InterruptFlag&) = delete;
 
   [[nodiscard]] const std::atomic<bool>& raised() const;
+  /// The signal that raised it; 0: none.
+  [[nodiscard]] int signal() const;
 };
 
 }  // namespace fathom::cli

@@ -15,7 +15,9 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
+#include "cli/job.h"
 #include "cli/run_forecast.h"
+#include "dist/collectives.h"
 #include "infer/text_model.h"
 #include "train/checkpoint.h"
 #include "train/context_extension.h"
@@ -72,7 +74,7 @@ Json read_config(const Options& options) {
   return json;
 }
 
-void train(const Options& options) {
+void train(const Options& options, Communicator& ranks) {
   if (options.output.empty() && !options.dry_run)
     throw UsageError("train: give the folder to make with --output");
   if (options.output.empty() && options.resume)
@@ -85,13 +87,15 @@ void train(const Options& options) {
     train_options.model = extend_context(train_options.model, *options.extend_context);
   train_options.training = training_config_from_json(json, where);
   train_options.output = options.output;
-  train_options.data = data_folder(options);
+  // The first process looks, as it takes the run's lock for it.
+  train_options.data = broadcast_text(ranks, ranks.rank() == 0 ? data_folder(options) : std::string(), 0);
   if (!options.init.empty()) train_options.init = find_model_folder(options.init);
   train_options.resume = options.resume;
   train_options.stop_at = options.stop_at;
 
-  ThreadPool pool(options.threads);
+  ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
   if (options.dry_run) {
+    if (ranks.rank() > 0) return;
     const RunForecast forecast = forecast_run(train_options, /*measure=*/true, pool);
     fmt::print("{}", options.json ? forecast_json(forecast).dump(2) + "\n" : forecast_text(forecast));
     return;
@@ -101,7 +105,9 @@ void train(const Options& options) {
   train_options.on_start = [&] { log_info("{}", brief_text(forecast)); };
   const InterruptFlag interrupted;
   train_options.stop = &interrupted.raised();
-  const TrainResult result = fathom::train(train_options, pool);
+  const EndWatch watch(ranks, interrupted, options.output);
+  const TrainResult result = fathom::train(train_options, ranks, pool);
+  if (ranks.rank() > 0) return;
 
   if (result.evaluation)
     log_info("held-out loss {:.4f} nats per token, {:.4f} bits per byte (after step {})",
@@ -148,7 +154,7 @@ void add_train(CLI::App& app) {
       "Print parameters, memory, arithmetic, time, disk and schedule of the run, and make nothing");
   command->add_flag("--json", options->json, "With --dry-run: print them as JSON")->needs(dry_run);
   command->footer("Keys of the training section, with their defaults:\n" + describe_training_keys());
-  command->callback([options] { train(*options); });
+  command->callback([options] { run_in_job([&](Communicator& ranks) { train(*options, ranks); }); });
 }
 
 }  // namespace fathom::cli

@@ -46,7 +46,7 @@ class Walk {
 
   void tensor(std::string name, std::initializer_list<Size> sizes, ParameterKind kind, Tensor& value,
               Tensor* scale = nullptr) {
-    ParameterSpec spec{std::move(name), {}, kind, layer_, {}};
+    ParameterSpec spec{std::move(name), {}, kind, layer_, index_++, {}};
     for (const Size& size : sizes) {
       spec.shape.push_back(size.value);
       spec.sizes += fmt::format("{}{}", spec.sizes.empty() ? "" : " × ", size.name);
@@ -144,6 +144,7 @@ class Walk {
   const ModelConfig& config_;
   const Visit& visit_;
   std::int64_t layer_ = -1;
+  std::size_t index_ = 0;  // of the next parameter
 };
 
 }  // namespace

@@ -138,7 +138,11 @@ Losses Transformer::forward(const Context& context, const Batch& batch, const Lo
 }
 
 void Transformer::backward(const Context& context, const Batch& batch, const LossFactors& factors,
-                           double scale, Saved& saved, TransformerWeights& grads) const {
+                           double scale, Saved& saved, TransformerWeights& grads,
+                           const LayerIsDone& done) const {
+  const auto layer_is_done = [&](std::int64_t layer) {
+    if (done) done(layer);
+  };
   const Sequences& sequences = batch.sequences;
   const double balance_alpha = factors.balance * scale;
   add_to(context, saved.dhead, scale,
@@ -162,6 +166,7 @@ void Transformer::backward(const Context& context, const Batch& batch, const Los
     add_to_embedding(context, mtp.tokens, gradients.embedding, grads.embed_tokens);
     dstate = restore_last_rows(gradients.state, sequences.shortened(depth));
     mtp = {};
+    layer_is_done(config_.num_hidden_layers + depth);
   }
 
   const Tensor dnormed = add_dstate(saved.dnormed);
@@ -175,8 +180,10 @@ void Transformer::backward(const Context& context, const Batch& batch, const Los
     dx = blocks_[i].backward_input(context, dx, sequences, balance_alpha, saved.blocks[i], deltas);
     blocks_[i].backward_weight(context, saved.blocks[i], deltas, grads.layers[i]);
     saved.blocks[i] = {};
+    layer_is_done(static_cast<std::int64_t>(i));
   }
   add_to_embedding(context, batch.tokens, dx, grads.embed_tokens);
+  layer_is_done(-1);
 }
 
 Tensor Transformer::hidden_states(const Context& context, std::span<const std::int32_t> tokens,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -71,9 +72,14 @@ class Transformer {
   /// at a time, together with their gradient.
   Losses forward(const Context& context, const Batch& batch, const LossFactors& factors, Saved* saved) const;
 
+  /// Called with a layer as in `ParameterSpec`.
+  using LayerIsDone = std::function<void(std::int64_t layer)>;
+
   /// grads += scale · d(total loss) / d(parameters). What is saved is freed on the way.
+  /// @param done  if wanted: called when no more is added to a layer's gradients, from the last MTP module's
+  ///              down, and with -1 for embedding, final norm and head in the end
   void backward(const Context& context, const Batch& batch, const LossFactors& factors, double scale,
-                Saved& saved, TransformerWeights& grads) const;
+                Saved& saved, TransformerWeights& grads, const LayerIsDone& done = {}) const;
 
   /// Hidden states after the final norm, [tokens, hidden], of whole sequences.
   Tensor hidden_states(const Context& context, std::span<const std::int32_t> tokens,

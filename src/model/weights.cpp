@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <numbers>
 #include <span>
 #include <utility>
@@ -17,26 +18,36 @@ namespace {
 /// Parameters begin at multiples of 64 bytes, a cache line and the widest vector.
 constexpr std::size_t kAlignment = 64;
 
-/// Elements of `dtype` that a parameter takes up.
-std::int64_t aligned_size(const ParameterSpec& spec, DType dtype) {
+/// Elements of `dtype` that so many values take up.
+std::int64_t aligned_size(std::int64_t values, DType dtype) {
   const auto step = static_cast<std::int64_t>(kAlignment / dtype_size(dtype));
-  return (element_count(spec.shape) + step - 1) / step * step;
+  return (values + step - 1) / step * step;
+}
+
+/// What is kept of a parameter.
+Shape kept_shape(const ParameterSpec& spec, const RowsKept& rows) {
+  Shape shape = spec.shape;
+  if (rows) shape.front() = rows(spec);
+  return shape;
 }
 
 /// Weights in one zeroed block, which `arena` receives.
 TransformerWeights weights_in_arena(const ModelConfig& config, DType dtype, Tensor& arena,
-                                    const std::function<bool(ParameterKind)>& keep) {
+                                    const RowsKept& rows) {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : parameter_specs(config))
-    require((keep && !keep(spec.kind)) || !__builtin_add_overflow(total, aligned_size(spec, dtype), &total),
-            "the model has more parameters than 2^63");
+    require(
+        !__builtin_add_overflow(total, aligned_size(element_count(kept_shape(spec, rows)), dtype), &total),
+        "the model has more parameters than 2^63");
   arena = Tensor::zeros({total}, dtype);
   TransformerWeights weights;
   std::int64_t at = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
-    if (keep && !keep(spec.kind)) return;
-    value = arena.rows(at, at + element_count(spec.shape)).reshape(spec.shape);
-    at += aligned_size(spec, dtype);
+    const Shape shape = kept_shape(spec, rows);
+    const std::int64_t count = element_count(shape);
+    if (count == 0) return;
+    value = arena.rows(at, at + count).reshape(shape);
+    at += aligned_size(count, dtype);
   });
   tie_head(config, weights);
   return weights;
@@ -90,12 +101,29 @@ void tie_head(const ModelConfig& config, TransformerWeights& weights) {
   if (config.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
 }
 
-TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena, DType dtype,
-                                const std::function<bool(ParameterKind)>& keep) {
+TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena, DType dtype, const RowsKept& rows) {
   Tensor block;
-  TransformerWeights weights = weights_in_arena(config, dtype, block, keep);
+  TransformerWeights weights = weights_in_arena(config, dtype, block, rows);
   if (arena != nullptr) *arena = block;
   return weights;
+}
+
+std::vector<std::int64_t> block_offsets(const ModelConfig& config) {
+  std::vector<std::int64_t> offsets = {0};
+  for (const ParameterSpec& spec : parameter_specs(config))
+    offsets.push_back(offsets.back() + aligned_size(element_count(spec.shape), DType::f32));
+  return offsets;
+}
+
+Tensor block_of(const ModelConfig& config, const TransformerWeights& weights) {
+  const std::vector<std::int64_t> offsets = block_offsets(config);
+  auto shared = std::make_shared<TransformerWeights>(weights);  // shares the tensors' storage
+  float* block = shared->embed_tokens.f32();                    // the first
+  visit_parameters(config, *shared, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    require(value.f32() == block + offsets[spec.index], "{} does not lie behind the parameter before it",
+            spec.name);
+  });
+  return Tensor::view(block, {offsets.back()}, DType::f32, std::move(shared));
 }
 
 TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -84,6 +85,7 @@ struct ParameterSpec {
   Shape shape;
   ParameterKind kind;
   std::int64_t layer = -1;  // num_hidden_layers + k for MTP module k; -1 for embedding, final norm and head
+  std::size_t index = 0;    // its place among all parameters
   std::string sizes = {};   // what the shape is made of, for messages: "n_routed_experts × hidden_size"
 };
 
@@ -113,12 +115,23 @@ void tie_head(const ModelConfig& config, TransformerWeights& weights);
 /// @param pool  to share the work, if wanted; the values are the same
 TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool = nullptr);
 
+/// How many rows of a parameter to have (of one with one dimension: elements); 0: it stays undefined.
+using RowsKept = std::function<std::int64_t(const ParameterSpec&)>;
+
 /// Zeros shaped as the parameters of `config`, in one block of memory: gradients, optimizer moments. Each
 /// begins at a multiple of 64 bytes; the gaps hold zeros.
 /// @param arena  where to put the whole block as one flat tensor, if wanted
 /// @param dtype  f32 or bf16
-/// @param keep   kinds of parameters to have; others stay undefined and take no memory. Default: all
+/// @param rows   what to have of each parameter; default: all
 TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullptr, DType dtype = DType::f32,
-                                const std::function<bool(ParameterKind)>& keep = {});
+                                const RowsKept& rows = {});
+
+/// Where each parameter begins in a block of f32 weights, and the block's length, in elements: [parameters +
+/// 1].
+std::vector<std::int64_t> block_offsets(const ModelConfig& config);
+
+/// The block that f32 weights of all parameters lie in, as `zero_weights`, `random_weights` and
+/// `load_model_f32` make them, as one flat tensor. Throws `Error` when they do not.
+Tensor block_of(const ModelConfig& config, const TransformerWeights& weights);
 
 }  // namespace fathom

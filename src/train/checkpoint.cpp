@@ -76,17 +76,20 @@ void visit_trained(const ModelConfig& config, TrainedTensors& trained,
   if (trained.average) visit_parameters(config, *trained.average, each);
 }
 
-/// Moments of a run whose precision has changed since are converted.
+/// Reads the rows of each parameter that `shards` gives a rank. Moments of a run whose precision has changed
+/// since are converted.
 void read_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
-                TransformerWeights& weights) {
+                const ParameterShards& shards, int rank, TransformerWeights& weights) {
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     if (!value.defined()) return;
     const std::string name = fmt::format("{}{}", prefix, spec.name);
-    const Tensor stored = file.get(name);
-    require(is_plain_float(stored.dtype()) && stored.shape() == spec.shape,
+    const Tensor whole = file.get(name);
+    require(is_plain_float(whole.dtype()) && whole.shape() == spec.shape,
             "{}: tensor {} is {} {}, config.json needs {} {}", file.path().string(), name,
-            dtype_name(stored.dtype()), shape_text(stored.shape()), dtype_name(value.dtype()),
+            dtype_name(whole.dtype()), shape_text(whole.shape()), dtype_name(value.dtype()),
             shape_text(spec.shape));
+    const ParameterShards::Rows rows = shards.rows(spec, rank);
+    const Tensor stored = whole.rows(rows.begin, rows.end);
     if (stored.dtype() == value.dtype()) {
       std::memcpy(value.data(), stored.data(), value.byte_size());
     } else {
@@ -95,12 +98,17 @@ void read_group(const SafetensorsFile& file, std::string_view prefix, const Mode
   });
 }
 
+void read_whole_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
+                      TransformerWeights& weights) {
+  read_group(file, prefix, config, ParameterShards(config, OptimizerKind::adamw, 1), 0, weights);
+}
+
 /// The model's weights, from the optimizer's file where that has them wider than the model's.
 TransformerWeights master_weights(const std::filesystem::path& checkpoint, LoadedModel model) {
   if (!std::filesystem::exists(optimizer_file(checkpoint))) return std::move(model.weights);
   const SafetensorsFile file(optimizer_file(checkpoint));
   if (file.contains(fmt::format("{}{}", kMaster, "model.norm.weight")))
-    read_group(file, kMaster, model.config, model.weights);
+    read_whole_group(file, kMaster, model.config, model.weights);
   return std::move(model.weights);
 }
 
@@ -139,12 +147,12 @@ std::uint64_t hexadecimal(const Json& object, const std::string& key, const std:
 
 }  // namespace
 
-TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer,
+TrainedTensors trained_tensors(const TransformerWeights& weights, const Moments& moments,
                                const std::optional<WeightAverage>& average) {
-  TrainedTensors trained{.weights = weights,
-                         .optimizer = {{std::string(kFirst), optimizer.first_moments()},
-                                       {std::string(kSecond), optimizer.second_moments()}},
-                         .average = {}};
+  TrainedTensors trained{
+      .weights = weights,
+      .optimizer = {{std::string(kFirst), moments.first}, {std::string(kSecond), moments.second}},
+      .average = {}};
   if (average) trained.average = average->weights();
   return trained;
 }
@@ -240,14 +248,15 @@ std::optional<TransformerWeights> load_average(const std::filesystem::path& chec
   require_same_model(config, model.config, (folder / "config.json").string());
   const SafetensorsFile file(optimizer_file(checkpoint));
   if (file.contains(fmt::format("{}{}", kAverage, "model.norm.weight")))
-    read_group(file, kAverage, config, model.weights);
+    read_whole_group(file, kAverage, config, model.weights);
   return std::move(model.weights);
 }
 
 void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& config, Optimizer& optimizer) {
   const SafetensorsFile file(optimizer_file(checkpoint));
-  read_group(file, kFirst, config, optimizer.first_moments());
-  read_group(file, kSecond, config, optimizer.second_moments());
+  const ParameterShards& shards = optimizer.shards();
+  read_group(file, kFirst, config, shards, optimizer.rank(), optimizer.first_moments());
+  read_group(file, kSecond, config, shards, optimizer.rank(), optimizer.second_moments());
 }
 
 void require_same_model(const ModelConfig& wanted, const ModelConfig& other, const std::string& where) {

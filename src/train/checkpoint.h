@@ -46,7 +46,8 @@ struct TrainedTensors {
 };
 
 /// Those of a run; shares their storage.
-TrainedTensors trained_tensors(const TransformerWeights& weights, const Optimizer& optimizer,
+/// @param moments  of all parameters (`Replicas::gather_moments`)
+TrainedTensors trained_tensors(const TransformerWeights& weights, const Moments& moments,
                                const std::optional<WeightAverage>& average = std::nullopt);
 
 /// All tensors that are defined, in a fixed order; they share storage.
@@ -88,7 +89,8 @@ TransformerWeights load_initial_weights(const std::filesystem::path& model, cons
 std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,
                                                const ModelConfig& config);
 
-/// Reads a checkpoint's moments, which must be of the optimizer's kind (`TrainingState::optimizer`).
+/// Reads a checkpoint's moments, which must be of the optimizer's kind (`TrainingState::optimizer`): those of
+/// its shard, whatever number of ranks wrote them.
 void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& config, Optimizer& optimizer);
 
 /// Throws `Error` naming the key when two models are not of the same sizes and kind.

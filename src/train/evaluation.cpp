@@ -8,10 +8,31 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "dist/collectives.h"
 #include "model/balance.h"
 #include "train/batch_loader.h"
 
 namespace fathom {
+namespace {
+
+// Figures of one forward pass, as doubles: whole numbers among them are far below 2^53.
+enum PieceFigure : std::size_t {
+  kMainNats,    // of the main head
+  kMtpNats,     // mean over the modules
+  kPassMaxVio,  // mean over the MoE layers
+  kTextBytes,   // of the text that was predicted
+  kFirstDraft,  // from here on, those of each module
+};
+constexpr std::size_t kDraftFigures = 4;
+
+std::size_t count_moe_layers(const ModelConfig& config) {
+  std::size_t count = 0;
+  for (std::int64_t i = 0; i < config.num_hidden_layers + config.num_nextn_predict_layers; ++i)
+    count += config.is_moe_layer(i) ? 1 : 0;
+  return count;
+}
+
+}  // namespace
 
 Evaluation::Evaluation(std::span<const SourceTokens> sources, const Tokenizer& tokenizer,
                        std::int64_t sequence_length, std::int64_t sequences_at_once, std::int64_t targets)
@@ -29,50 +50,92 @@ Evaluation::Evaluation(std::span<const SourceTokens> sources, const Tokenizer& t
         tokenizer.is_special(id) ? 0 : static_cast<std::int32_t>(tokenizer.token_bytes(id).size()));
 }
 
-EvalMetrics Evaluation::run(const Context& context, const Transformer& model, std::int64_t step) const {
-  double nats = 0;
-  double mtp_nats = 0;
-  std::int64_t bytes = 0;
-  std::vector<std::vector<std::int64_t>> load;
-  std::vector<DraftAcceptance> drafts;
-  std::vector<double> batch_max_vio;
-  bool has_mtp = false;
-  EvalMetrics metrics;
-  for (const Part& part : parts_) {
-    double part_nats = 0;
-    for (std::int64_t first = 0; first < part.targets; first += batch_targets_) {
-      const Batch batch = consecutive_batch(part.source->tokens, first,
-                                            std::min(batch_targets_, part.targets - first), sequence_length_);
-      const Losses losses = model.forward(context, batch, LossFactors{}, nullptr);
-      part_nats += losses.main * static_cast<double>(losses.targets);
-      if (const auto mtp = mean_of(losses.mtp)) {
-        has_mtp = true;
-        mtp_nats += *mtp * static_cast<double>(losses.targets);
-      }
-      add_load(load, losses.expert_load);
-      drafts.resize(losses.drafts.size());
-      for (std::size_t k = 0; k < drafts.size(); ++k) drafts[k].add(losses.drafts[k]);
-      if (!losses.expert_load.empty()) batch_max_vio.push_back(mean_max_violation(losses.expert_load));
-      for (const std::int32_t target : batch.targets) bytes += token_bytes_[static_cast<std::size_t>(target)];
-    }
-    nats += part_nats;
-    if (parts_.size() > 1)
-      metrics.source_loss.push_back({part.source->name, part_nats / static_cast<double>(part.targets)});
+std::vector<Evaluation::Piece> Evaluation::pieces() const {
+  std::vector<Piece> list;
+  for (std::size_t i = 0; i < parts_.size(); ++i)
+    for (std::int64_t first = 0; first < parts_[i].targets; first += batch_targets_)
+      list.push_back({i, first, std::min(batch_targets_, parts_[i].targets - first)});
+  return list;
+}
+
+void Evaluation::measure(const Context& context, const Transformer& model, const Piece& piece,
+                         std::span<double> figures, std::span<std::int64_t> load) const {
+  const Batch batch =
+      consecutive_batch(parts_[piece.part].source->tokens, piece.first, piece.targets, sequence_length_);
+  const Losses losses = model.forward(context, batch, LossFactors{}, nullptr);
+  const auto targets = static_cast<double>(losses.targets);
+  figures[kMainNats] = losses.main * targets;
+  figures[kMtpNats] = mean_of(losses.mtp).value_or(0) * targets;
+  if (!losses.expert_load.empty()) figures[kPassMaxVio] = mean_max_violation(losses.expert_load);
+  for (const std::int32_t target : batch.targets)
+    figures[kTextBytes] += token_bytes_[static_cast<std::size_t>(target)];
+  for (std::size_t k = 0; k < losses.drafts.size(); ++k) {
+    const DraftAcceptance& draft = losses.drafts[k];
+    const std::span<double> place = figures.subspan(kFirstDraft + k * kDraftFigures, kDraftFigures);
+    place[0] = static_cast<double>(draft.offered);
+    place[1] = static_cast<double>(draft.accepted);
+    place[2] = draft.sampled_offered;
+    place[3] = draft.sampled_accepted;
   }
+  auto sum = load.begin();
+  for (const std::vector<std::int64_t>& layer : losses.expert_load)
+    for (const std::int64_t count : layer) *sum++ += count;
+}
+
+EvalMetrics Evaluation::run(const Context& context, const Transformer& model, std::int64_t step,
+                            Communicator& ranks) const {
+  const ModelConfig& config = model.config();
+  const auto modules = static_cast<std::size_t>(config.num_nextn_predict_layers);
+  const auto experts = static_cast<std::size_t>(config.n_routed_experts);
+  const std::size_t layers = count_moe_layers(config);
+  const std::size_t width = kFirstDraft + modules * kDraftFigures;
+  const std::vector<Piece> pieces = this->pieces();
+  // Each piece's figures are zeros on all ranks but one, so to sum them is to gather them; they are added up
+  // piece by piece, whoever measured them.
+  std::vector<double> figures(pieces.size() * width);
+  std::vector<std::int64_t> loads(layers * experts);
+  for (auto i = static_cast<std::size_t>(ranks.rank()); i < pieces.size();
+       i += static_cast<std::size_t>(ranks.size()))
+    measure(context, model, pieces[i], std::span(figures).subspan(i * width, width), loads);
+  all_sum(ranks, std::span(figures));
+  all_sum(ranks, std::span(loads));
+
+  std::vector<double> sums(width);
+  std::vector<double> part_nats(parts_.size());
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    for (std::size_t j = 0; j < width; ++j) sums[j] += figures[i * width + j];
+    part_nats[pieces[i].part] += figures[i * width + kMainNats];
+  }
+  EvalMetrics metrics;
   metrics.step = step;
   metrics.tokens = targets_;
   const auto count = static_cast<double>(targets_);
+  const double nats = std::accumulate(part_nats.begin(), part_nats.end(), 0.0);
   metrics.loss = nats / count;
-  if (has_mtp) metrics.mtp_loss = mtp_nats / count;
-  for (const DraftAcceptance& draft : drafts) {
-    metrics.draft_acceptance.push_back(draft.greedy_rate());
-    metrics.sampled_draft_acceptance.push_back(draft.sampled_rate());
+  for (std::size_t i = 0; i < parts_.size() && parts_.size() > 1; ++i)
+    metrics.source_loss.push_back(
+        {parts_[i].source->name, part_nats[i] / static_cast<double>(parts_[i].targets)});
+  std::vector<DraftAcceptance> drafts;
+  for (std::size_t k = 0; k < modules; ++k) {
+    const double* place = sums.data() + kFirstDraft + k * kDraftFigures;
+    drafts.push_back(
+        {static_cast<std::int64_t>(place[0]), static_cast<std::int64_t>(place[1]), place[2], place[3]});
+    metrics.draft_acceptance.push_back(drafts.back().greedy_rate());
+    metrics.sampled_draft_acceptance.push_back(drafts.back().sampled_rate());
   }
-  if (has_mtp) metrics.tokens_per_step = tokens_per_step(drafts);
-  if (bytes > 0) metrics.bits_per_byte = nats / std::numbers::ln2 / static_cast<double>(bytes);
-  for (const std::vector<std::int64_t>& layer : load) metrics.layer_max_vio.push_back(max_violation(layer));
+  if (modules > 0) {
+    metrics.mtp_loss = sums[kMtpNats] / count;
+    metrics.tokens_per_step = tokens_per_step(drafts);
+  }
+  if (sums[kTextBytes] > 0) metrics.bits_per_byte = nats / std::numbers::ln2 / sums[kTextBytes];
+  std::vector<std::vector<std::int64_t>> load;
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    const auto first = loads.begin() + static_cast<std::ptrdiff_t>(layer * experts);
+    load.emplace_back(first, first + static_cast<std::ptrdiff_t>(experts));
+    metrics.layer_max_vio.push_back(max_violation(load.back()));
+  }
   metrics.max_vio = mean_of(metrics.layer_max_vio);
-  metrics.batch_max_vio = mean_of(batch_max_vio);
+  if (layers > 0) metrics.batch_max_vio = sums[kPassMaxVio] / static_cast<double>(pieces.size());
   metrics.expert_load = relative_load(load);
   return metrics;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/communicator.h"
 #include "model/context.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
@@ -28,13 +29,30 @@ class Evaluation {
 
   /// Bits per byte are the nats of all predicted tokens over the bytes that they stand for: BOS, EOS and
   /// other special tokens cost nats but stand for no bytes.
-  [[nodiscard]] EvalMetrics run(const Context& context, const Transformer& model, std::int64_t step) const;
+  ///
+  /// All ranks call it, each with the same model; they take turns at the batches, and what is returned is of
+  /// all of them, to the bit the same on every rank and whatever their number.
+  [[nodiscard]] EvalMetrics run(const Context& context, const Transformer& model, std::int64_t step,
+                                Communicator& ranks) const;
 
  private:
   struct Part {
     const SourceTokens* source = nullptr;
     std::int64_t targets = 0;
   };
+
+  /// What one forward pass takes.
+  struct Piece {
+    std::size_t part = 0;
+    std::int64_t first = 0;
+    std::int64_t targets = 0;
+  };
+
+  [[nodiscard]] std::vector<Piece> pieces() const;
+  /// @param figures  those of the piece (evaluation.cpp)
+  /// @param load     [MoE layers · n_routed_experts], added to
+  void measure(const Context& context, const Transformer& model, const Piece& piece,
+               std::span<double> figures, std::span<std::int64_t> load) const;
 
   std::vector<Part> parts_;  // of the sources that have targets
   std::int64_t sequence_length_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
 
 #include "base/error.h"
 #include "kernels/adamw.h"
@@ -12,10 +13,6 @@ namespace {
 
 /// Chunks that a thread takes at a time, so that many small ones cost no more than a few large ones.
 constexpr std::size_t kChunksPerItem = 4;
-
-bool is_muons(OptimizerKind optimizer, ParameterKind kind) {
-  return optimizer == OptimizerKind::muon && (kind == ParameterKind::linear || kind == ParameterKind::expert);
-}
 
 bool is_decayed(ParameterKind kind) {
   return kind != ParameterKind::norm && kind != ParameterKind::bias;
@@ -50,34 +47,56 @@ std::string_view optimizer_name(OptimizerKind kind) {
   return kind == OptimizerKind::muon ? "muon" : "adamw";
 }
 
+bool is_muons(OptimizerKind optimizer, ParameterKind kind) {
+  return optimizer == OptimizerKind::muon && (kind == ParameterKind::linear || kind == ParameterKind::expert);
+}
+
+Moments zero_moments(const ModelConfig& config, OptimizerKind optimizer, DType dtype,
+                     const ParameterShards& shards, int rank) {
+  Moments moments;
+  moments.first = zero_weights(config, &moments.first_block, dtype,
+                               [&](const ParameterSpec& spec) { return shards.rows(spec, rank).count(); });
+  moments.second = zero_weights(config, &moments.second_block, dtype, [&](const ParameterSpec& spec) {
+    return is_muons(optimizer, spec.kind) ? 0 : shards.rows(spec, rank).count();
+  });
+  return moments;
+}
+
 Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments,
                      OptimizerKind kind)
-    : moments_(moments),
-      gradients_(zero_weights(config)),
-      first_moments_(zero_weights(config, nullptr, moments)),
-      second_moments_(zero_weights(config, nullptr, moments,
-                                   [&](ParameterKind parameter) { return !is_muons(kind, parameter); })) {
+    : Optimizer(config, weights, moments, kind, 0, 1) {}
+
+Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments,
+                     OptimizerKind kind, int rank, int ranks)
+    : shards_(config, kind, ranks),
+      rank_(rank),
+      kind_(kind),
+      dtype_(moments),
+      gradients_(zero_weights(config, &gradient_block_)),
+      moments_(zero_moments(config, kind, moments, shards_, rank)) {
   std::vector<Tensor> gradient = places(config, gradients_);
-  std::vector<Tensor> first = places(config, first_moments_);
-  std::vector<Tensor> second = places(config, second_moments_);
+  std::vector<Tensor> first = places(config, moments_.first);
+  std::vector<Tensor> second = places(config, moments_.second);
   std::vector<Muon::Matrix> matrices;
-  std::size_t i = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
-    const std::size_t at = i++;
-    if (spec.kind == ParameterKind::router_bias) return;
+    const ParameterShards::Rows rows = shards_.rows(spec, rank);
+    if (spec.kind == ParameterKind::router_bias || rows.count() == 0) return;
+    const std::size_t at = spec.index;
     const bool of_muon = is_muons(kind, spec.kind);
     if (of_muon)
       matrices.push_back({value.f32(), gradient[at].f32(), first[at].data(), value.dim(0), value.dim(1)});
-    for (std::int64_t begin = 0; begin < value.size(); begin += kChunk)
-      chunks_.push_back({value.f32() + begin, gradient[at].f32() + begin, element(first[at], begin),
+    Tensor weight = value.rows(rows.begin, rows.end);
+    Tensor grad = gradient[at].rows(rows.begin, rows.end);
+    for (std::int64_t begin = 0; begin < weight.size(); begin += kChunk)
+      chunks_.push_back({weight.f32() + begin, grad.f32() + begin, element(first[at], begin),
                          of_muon ? nullptr : element(second[at], begin),
-                         static_cast<std::size_t>(std::min(kChunk, value.size() - begin)),
+                         static_cast<std::size_t>(std::min(kChunk, weight.size() - begin)),
                          is_decayed(spec.kind), of_muon});
   });
   muon_ = Muon(matrices, moments);
 }
 
-double Optimizer::gradient_norm(const Context& context) const {
+double Optimizer::gradient_square(const Context& context) const {
   std::vector<double> squares(chunks_.size());
   context.pool.parallel_ranges(chunks_.size(), kChunksPerItem, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i)
@@ -85,7 +104,23 @@ double Optimizer::gradient_norm(const Context& context) const {
   });
   double sum = 0;
   for (const double square : squares) sum += square;
-  return std::sqrt(sum);
+  return sum;
+}
+
+void Optimizer::zero_other_gradients(const Context& context) {
+  constexpr std::size_t kPiece = std::size_t{1} << 18U;
+  const auto zero = [&](std::size_t begin, std::size_t end) {
+    const std::span<float> values = gradient_block_.values().subspan(begin, end - begin);
+    context.pool.parallel_ranges(values.size(), kPiece, [&](std::size_t from, std::size_t to) {
+      std::fill(values.begin() + static_cast<std::ptrdiff_t>(from),
+                values.begin() + static_cast<std::ptrdiff_t>(to), 0.0F);
+    });
+  };
+  for (const ParameterShards::Bucket& bucket : shards_.buckets()) {
+    const auto own = static_cast<std::size_t>(rank_);
+    zero(bucket.bounds.front(), bucket.bounds[own]);
+    zero(bucket.bounds[own + 1], bucket.bounds.back());
+  }
 }
 
 void Optimizer::step(const Context& context, const OptimizerSettings& settings, std::int64_t step,
@@ -107,7 +142,7 @@ void Optimizer::step(const Context& context, const OptimizerSettings& settings, 
     for (std::size_t i = begin; i < end; ++i) {
       const Chunk& chunk = chunks_[i];
       if (chunk.is_muons) continue;
-      update(chunk.decays ? decayed : plain, moments_, chunk.count, chunk.weight, chunk.gradient, chunk.first,
+      update(chunk.decays ? decayed : plain, dtype_, chunk.count, chunk.weight, chunk.gradient, chunk.first,
              chunk.second);
     }
   });
@@ -115,6 +150,7 @@ void Optimizer::step(const Context& context, const OptimizerSettings& settings, 
                        .weight_decay = decayed.weight_decay,
                        .momentum = static_cast<float>(settings.muon_momentum),
                        .gradient_scale = decayed.gradient_scale});
+  zero_other_gradients(context);
 }
 
 }  // namespace fathom

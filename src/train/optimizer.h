@@ -1,7 +1,7 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 #include "model/config.h"
@@ -9,16 +9,10 @@
 #include "model/weights.h"
 #include "tensor/tensor.h"
 #include "train/muon.h"
+#include "train/optimizer_kind.h"
+#include "train/parameter_shards.h"
 
 namespace fathom {
-
-enum class OptimizerKind : std::uint8_t {
-  adamw,
-  muon,  // for the matrices of linear maps and experts; AdamW for embedding, head, router, norms and biases
-};
-
-/// As a config has it: "adamw", "muon".
-std::string_view optimizer_name(OptimizerKind kind);
 
 struct OptimizerSettings {
   double learning_rate = 0;
@@ -30,34 +24,62 @@ struct OptimizerSettings {
   double muon_momentum = 0.95;
 };
 
+/// What an optimizer keeps beside the weights of one shard: of each parameter the rows that
+/// `ParameterShards::rows` says, undefined where those are none.
+struct Moments {
+  TransformerWeights first;
+  TransformerWeights second;  // undefined for the matrices of Muon, whose momentum is among the first
+  Tensor first_block;         // all of `first`, as one flat tensor
+  Tensor second_block;
+};
+/// @param dtype  f32 or bf16
+Moments zero_moments(const ModelConfig& config, OptimizerKind optimizer, DType dtype,
+                     const ParameterShards& shards, int rank);
+
 /// AdamW, or Muon with AdamW (train/muon.h), over all parameters of a model but the routers' selection
 /// biases, which balancing moves instead.
 ///
 /// Memory beside the weights: gradients, f32, and two moments, f32 or BF16; Muon has one. A step of AdamW is
 /// two passes over memory: the gradient's norm, then everything else. Work is cut into chunks by the
 /// parameters' sizes alone and chunk norms are summed in order, so the result does not depend on the thread
-/// count.
+/// count. Of several ranks that train together, each has the moments of its own shard and moves that alone.
 class Optimizer {
  public:
   /// @param weights  f32; must outlive the optimizer
   /// @param moments  what the moments are stored in: f32 or bf16
   Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments = DType::f32,
             OptimizerKind kind = OptimizerKind::adamw);
+  /// The part of one rank.
+  Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments, OptimizerKind kind,
+            int rank, int ranks);
 
-  /// Gradients to add to. Zero after construction and after each step.
+  [[nodiscard]] const ParameterShards& shards() const { return shards_; }
+  [[nodiscard]] int rank() const { return rank_; }
+  [[nodiscard]] OptimizerKind kind() const { return kind_; }
+  [[nodiscard]] DType dtype() const { return dtype_; }
+
+  /// Gradients to add to, of all parameters. Zero after construction and after each step.
   [[nodiscard]] TransformerWeights& gradients() { return gradients_; }
-  [[nodiscard]] const TransformerWeights& first_moments() const { return first_moments_; }
-  [[nodiscard]] TransformerWeights& first_moments() { return first_moments_; }
-  /// Undefined for the matrices of Muon, whose momentum is among the first moments.
-  [[nodiscard]] const TransformerWeights& second_moments() const { return second_moments_; }
-  [[nodiscard]] TransformerWeights& second_moments() { return second_moments_; }
+  /// The same as one block.
+  [[nodiscard]] Tensor& gradient_block() { return gradient_block_; }
+  /// Of the own shard.
+  [[nodiscard]] const Moments& moments() const { return moments_; }
+  [[nodiscard]] Moments& moments() { return moments_; }
+  [[nodiscard]] const TransformerWeights& first_moments() const { return moments_.first; }
+  [[nodiscard]] TransformerWeights& first_moments() { return moments_.first; }
+  [[nodiscard]] const TransformerWeights& second_moments() const { return moments_.second; }
+  [[nodiscard]] TransformerWeights& second_moments() { return moments_.second; }
 
-  /// The length of the gradient over all parameters. Not finite when any of it is not.
-  [[nodiscard]] double gradient_norm(const Context& context) const;
+  /// The sum of the squares of the gradient over the own shard. Not finite when any of it is not.
+  [[nodiscard]] double gradient_square(const Context& context) const;
+  /// The length of the gradient over all parameters, where the own shard is all there is.
+  [[nodiscard]] double gradient_norm(const Context& context) const {
+    return std::sqrt(gradient_square(context));
+  }
 
-  /// Moves the weights against the gradients, then zeroes those.
+  /// Moves the weights of the own shard against the gradients, then zeroes those, all of them.
   /// @param step  which step this is, from 0: the moments' bias correction
-  /// @param norm  `gradient_norm` of these gradients
+  /// @param norm  of the gradient over all parameters
   void step(const Context& context, const OptimizerSettings& settings, std::int64_t step, double norm);
 
  private:
@@ -74,10 +96,15 @@ class Optimizer {
   /// At most 64 KiB of each of the four arrays: together they fit in a core's cache.
   static constexpr std::int64_t kChunk = 16384;
 
-  DType moments_;
+  void zero_other_gradients(const Context& context);
+
+  ParameterShards shards_;
+  int rank_;
+  OptimizerKind kind_;
+  DType dtype_;  // of the moments
+  Tensor gradient_block_;
   TransformerWeights gradients_;
-  TransformerWeights first_moments_;
-  TransformerWeights second_moments_;
+  Moments moments_;
   std::vector<Chunk> chunks_;
   Muon muon_;
 };

@@ -93,8 +93,8 @@ void RunFolder::remove_if_unused() const {
   std::filesystem::remove(path_, error);
 }
 
-std::filesystem::path RunFolder::checkpoint(std::int64_t step) const {
-  return path_ / kCheckpointsName / fmt::format("{}{:06}", kCheckpointPrefix, step);
+std::filesystem::path RunFolder::checkpoint_of(const std::filesystem::path& run, std::int64_t step) {
+  return run / kCheckpointsName / fmt::format("{}{:06}", kCheckpointPrefix, step);
 }
 
 std::vector<std::int64_t> RunFolder::checkpoints() const {

@@ -34,7 +34,12 @@ class RunFolder {
   [[nodiscard]] std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
   [[nodiscard]] std::filesystem::path report_file() const { return path_ / "report.html"; }
   [[nodiscard]] std::filesystem::path needle_file() const { return path_ / "needle.svg"; }
-  [[nodiscard]] std::filesystem::path checkpoint(std::int64_t step) const;
+  [[nodiscard]] std::filesystem::path checkpoint(std::int64_t step) const {
+    return checkpoint_of(path_, step);
+  }
+  /// The same of a run that another process trains.
+  [[nodiscard]] static std::filesystem::path checkpoint_of(const std::filesystem::path& run,
+                                                           std::int64_t step);
 
   /// Steps of the checkpoints, ascending.
   [[nodiscard]] std::vector<std::int64_t> checkpoints() const;

@@ -4,13 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "dist/collectives.h"
+#include "dist/local_communicator.h"
 #include "model/fp8_weights.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
@@ -22,11 +26,11 @@
 #include "train/needle.h"
 #include "train/needle_picture.h"
 #include "train/optimizer.h"
-#include "train/report.h"
+#include "train/replicas.h"
 #include "train/run_facts.h"
 #include "train/run_folder.h"
+#include "train/run_journal.h"
 #include "train/spike_detector.h"
-#include "train/tensorboard.h"
 #include "train/token_dataset.h"
 #include "train/training_plan.h"
 #include "train/training_step.h"
@@ -40,75 +44,63 @@ TransformerWeights initial_weights(const TrainOptions& options, const ModelConfi
   return load_initial_weights(*options.init, config);
 }
 
-constexpr std::uint64_t kMaxPictureBytes = std::uint64_t{1} << 20U;
-constexpr std::size_t kMostShownSources = 4;  // in one line of progress
-
-/// One run: what it owns, and its loop.
+/// One run: what it owns, and its loop. Of several ranks each has one; the first also has what is written.
 class Run {
  public:
-  Run(const TrainOptions& options, ThreadPool& pool)
+  Run(const TrainOptions& options, Communicator& ranks, ThreadPool& pool)
       : options_(options),
         training_(options.training),
+        ranks_(ranks),
         plan_(training_, "config"),
         context_{pool, training_.precision},
         manifest_(load_data_manifest(options.data)),
         config_(config_for_run(options, manifest_)),
-        folder_(options.output),
+        folder_(open_folder()),
         resumed_(find_checkpoint()),
-        weights_(resumed_ ? load_training_weights(folder_.checkpoint(*resumed_), config_)
+        weights_(resumed_ ? load_training_weights(checkpoint_folder(*resumed_), config_)
                           : initial_weights(options, config_)),
-        optimizer_(config_, weights_, moments_dtype(training_.precision), training_.optimizer),
+        optimizer_(config_, weights_, moments_dtype(training_.precision), training_.optimizer, ranks.rank(),
+                   ranks.size()),
+        replicas_(ranks, config_, weights_, optimizer_),
         average_(initial_average()),
-        saver_(folder_, config_, training_),
         train_data_(open_sources(options.data, manifest_, "train", pool)),
         held_out_data_(open_sources(options.data, manifest_, "held_out", pool)),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
-        step_(config_, training_, plan_, weights_, loader_, optimizer_),
+        step_(config_, training_, plan_, weights_, loader_, optimizer_, replicas_),
         averaged_model_(initial_averaged_model()),
         spikes_(training_.spike_threshold, training_.spike_steps),
         tokenizer_(Tokenizer::load(options.data)),
         evaluation_(held_out_data_, tokenizer_, training_.sequence_length, training_.micro_batch(),
-                    training_.eval_tokens),
-        report_(run_name(folder_.path()), run_facts(config_, training_, manifest_), step_.moe_layers(),
-                training_.steps) {
+                    training_.eval_tokens) {
     check_needle_length();
+    require(ranks.size() == 1 || training_.balance != Balance::aux_loss || training_.micro_batch_size > 0,
+            "training.balance is aux_loss, a loss of all tokens of a forward pass: on several processes set "
+            "training.micro_batch_size, or those would depend on their number");
     state_ = restored_state();
     saved_step_ = state_.step;
     quantize();
-    write_run_config(folder_.config_file(), config_, training_);
+    if (!folder_) return;
+    saver_.emplace(*folder_, config_, training_);
+    write_run_config(folder_->config_file(), config_, training_);
   }
 
   TrainResult run() {
-    MetricsLog log(folder_.metrics_file(), state_.step);
-    read_metrics(
-        folder_.metrics_file(),
-        [&](const StepMetrics& metrics) {
-          report_.add(metrics);
-          spikes_.add(metrics.step, metrics.loss, metrics.gradient_norm);
-        },
-        [&](const EvalMetrics& metrics) {
-          report_.add(metrics);
-          last_eval_ = metrics;
-        });
-    TensorboardLog curves(folder_.path(), step_.moe_layers(), state_.step);
-    if (std::filesystem::exists(folder_.needle_file()))
-      report_.set_needle_picture(read_text_file(folder_.needle_file(), kMaxPictureBytes));
+    if (folder_)
+      journal_.emplace(*folder_, config_, training_, plan_, manifest_, step_.moe_layers(), state_.step,
+                       [&](const StepMetrics& metrics) {
+                         spikes_.add(metrics.step, metrics.loss, metrics.gradient_norm);
+                       });
     announce();
     const std::int64_t end = std::min(training_.steps, options_.stop_at.value_or(training_.steps));
-    while (state_.step < end && !stopped()) {
+    bool is_stopped = agree(stopped());
+    while (state_.step < end && !is_stopped) {
       const StepMetrics metrics = one_step();
-      log.append(metrics);
-      curves.append(metrics);
-      report_.add(metrics);
-      show(metrics);
-      if (is_due(training_.eval_interval) && evaluation_.targets() > 0) {
-        evaluate();
-        log.append(*last_eval_);
-        curves.append(*last_eval_);
-      }
+      if (journal_) journal_->add(metrics);
+      if (is_due(training_.eval_interval) && evaluation_.targets() > 0) evaluate();
       is_saving_due_ = is_saving_due_ || is_due(training_.checkpoint_interval);
       // What may be a spike's beginning must not take the place of a good checkpoint.
-      if (is_saving_due_ && state_.step < end && !spikes_.rising_since()) save_in_background();
+      if (is_saving_due_ && state_.step < end && agree(!spikes_.rising_since())) save_in_background();
+      is_stopped = agree(stopped());
     }
     finish_saving();
     return finish();
@@ -120,12 +112,32 @@ class Run {
     return state_.step == training_.steps || (interval > 0 && state_.step % interval == 0);
   }
 
+  /// What the first rank decides.
+  [[nodiscard]] bool agree(bool value) const {
+    auto byte = static_cast<std::byte>(value);
+    broadcast(ranks_, std::span(&byte, 1), 0);
+    return byte != std::byte{0};
+  }
+
+  [[nodiscard]] std::unique_ptr<RunFolder> open_folder() const {
+    return ranks_.rank() == 0 ? std::make_unique<RunFolder>(options_.output) : nullptr;
+  }
+  [[nodiscard]] std::filesystem::path checkpoint_folder(std::int64_t step) const {
+    return RunFolder::checkpoint_of(options_.output, step);
+  }
+
+  /// The one to continue from, as the first rank finds it.
   [[nodiscard]] std::optional<std::int64_t> find_checkpoint() const {
-    const std::optional<std::int64_t> newest = folder_.newest_checkpoint();
-    require(options_.resume || (!newest && !std::filesystem::exists(folder_.metrics_file())),
-            "{} already holds a run at step {}: add --resume to continue, or choose another --output",
-            folder_.path().string(), newest.value_or(0));
-    return newest;
+    std::optional<std::int64_t> newest;
+    if (folder_) {
+      newest = folder_->newest_checkpoint();
+      require(options_.resume || (!newest && !std::filesystem::exists(folder_->metrics_file())),
+              "{} already holds a run at step {}: add --resume to continue, or choose another --output",
+              folder_->path().string(), newest.value_or(0));
+    }
+    std::int64_t step = newest.value_or(-1);
+    broadcast(ranks_, std::as_writable_bytes(std::span(&step, 1)), 0);
+    return step < 0 ? std::nullopt : std::optional(step);
   }
 
   /// The state to begin with: of the checkpoint, checked against config and data, or of step 0.
@@ -140,7 +152,7 @@ class Run {
     fresh.data = std::filesystem::absolute(options_.data);
     if (!resumed_) return fresh;
 
-    const std::filesystem::path checkpoint = folder_.checkpoint(*resumed_);
+    const std::filesystem::path checkpoint = checkpoint_folder(*resumed_);
     const TrainingState saved = load_training_state(checkpoint);
     const std::string where = (checkpoint / "state.json").string();
     require(saved.step == *resumed_, "{}: it is of step {}, not of its folder's", where, saved.step);
@@ -160,7 +172,7 @@ class Run {
         "they cannot change",
         where, saved.sequence_length, saved.seed);
     load_moments(checkpoint, config_, optimizer_);
-    warn_of_changes(folder_.config_file(), training_);
+    if (folder_) warn_of_changes(folder_->config_file(), training_);
     fresh.step = saved.step;
     fresh.sequences = saved.sequences;
     fresh.tokens = saved.tokens;
@@ -168,18 +180,20 @@ class Run {
   }
 
   StepMetrics one_step() {
-    saver_.check();
+    if (saver_) saver_->check();
     const double begin = monotonic_seconds();
     const TrainingStep::Gradients gradients = step_.gradients(context_, state_);
-    require_finite("loss", gradients.loss);
-    require_finite("gradient", gradients.norm);
-    spikes_.add(state_.step + 1, gradients.losses.main, gradients.norm);
-    require_no_spike();
-    saver_.before_change(context_.pool);
+    if (saver_) {
+      require_finite("loss", gradients.loss);
+      require_finite("gradient", gradients.norm);
+      spikes_.add(state_.step + 1, gradients.losses.main, gradients.norm);
+      require_no_spike();
+      saver_->before_change(context_.pool);
+    }
     StepMetrics metrics = step_.update(context_, gradients, state_);
     quantize();
     if (average_) average_->update(context_);
-    metrics.checkpoint_stall_seconds = saver_.take_stall_seconds();
+    if (saver_) metrics.checkpoint_stall_seconds = saver_->take_stall_seconds();
     metrics.tokens_per_second = static_cast<double>(gradients.losses.targets) / (monotonic_seconds() - begin);
     return metrics;
   }
@@ -192,17 +206,17 @@ class Run {
   /// Before the error that names the checkpoint to go back to: it is on the disk, and the page shows the way
   /// there.
   void end_badly() {
-    saver_.wait();
-    report_.write(folder_.report_file());
+    saver_->wait();
+    journal_->write_report();
   }
 
   void require_finite(std::string_view what, double value) {
     if (std::isfinite(value)) return;
     end_badly();
-    const std::optional<std::int64_t> newest = folder_.newest_checkpoint();
+    const std::optional<std::int64_t> newest = folder_->newest_checkpoint();
     fail("step {}: the {} is {}; {}: lower training.learning_rate or raise training.warmup_steps, then {}",
          state_.step + 1, what, std::isnan(value) ? "nan" : fmt::format("{}", value),  // never "-nan"
-         newest ? fmt::format("the last good checkpoint is {}", folder_.checkpoint(*newest).string())
+         newest ? fmt::format("the last good checkpoint is {}", checkpoint_folder(*newest).string())
                 : std::string("there is no checkpoint yet"),
          newest ? "--resume" : "start again");
   }
@@ -213,14 +227,14 @@ class Run {
     end_badly();
     // The step before the first high one may have been the bad one; what was saved before it is good.
     std::optional<std::int64_t> good;
-    for (const std::int64_t step : folder_.checkpoints())
+    for (const std::int64_t step : folder_->checkpoints())
       if (step < spike->first - 1) good = step;
-    const bool is_newest = good == folder_.newest_checkpoint();
+    const bool is_newest = good == folder_->newest_checkpoint();
     fail(
         "step {}: {}, for {} steps now; {}: {}lower training.learning_rate, then {}, or go on regardless "
         "with {}",
         state_.step + 1, spike->what, state_.step + 2 - spike->first,
-        good ? fmt::format("the last good checkpoint is {}", folder_.checkpoint(*good).string())
+        good ? fmt::format("the last good checkpoint is {}", checkpoint_folder(*good).string())
              : std::string("there is no checkpoint from before"),
         good && !is_newest ? "remove those after it and " : "", good ? "--resume" : "start again",
         "--set training.spike_threshold=0");
@@ -229,7 +243,7 @@ class Run {
   std::optional<WeightAverage> initial_average() {
     if (training_.ema_decay == 0) return std::nullopt;
     std::optional<TransformerWeights> saved;
-    if (resumed_) saved = load_average(folder_.checkpoint(*resumed_), config_);
+    if (resumed_) saved = load_average(checkpoint_folder(*resumed_), config_);
     return WeightAverage(config_, weights_, saved ? std::move(*saved) : copy_weights(config_, weights_),
                          training_.ema_decay);
   }
@@ -241,13 +255,14 @@ class Run {
   }
 
   void evaluate() {
-    last_eval_ = evaluation_.run(context_, step_.model(), state_.step);
+    EvalMetrics metrics = evaluation_.run(context_, step_.model(), state_.step, ranks_);
     // The average has no FP8 codes.
     if (averaged_model_)
-      last_eval_->averaged_loss = evaluation_.run(context_.without_fp8(), *averaged_model_, state_.step).loss;
-    if (training_.needle_length > 0) last_eval_->needle_accuracy = try_needles();
-    report_.add(*last_eval_);
-    report_.write(folder_.report_file());
+      metrics.averaged_loss =
+          evaluation_.run(context_.without_fp8(), *averaged_model_, state_.step, ranks_).loss;
+    if (!journal_) return;
+    if (training_.needle_length > 0) metrics.needle_accuracy = try_needles();
+    journal_->add(metrics);
   }
 
   void check_needle_length() const {
@@ -264,31 +279,38 @@ class Run {
         .depths = even_depths(6),
         .trials = 2};
     const NeedleMap map = find_needles(context_, step_.model(), tokenizer_, generated_haystack(), needle);
-    std::string picture = needle_svg(map, fmt::format("{}, step {}", run_name(folder_.path()), state_.step),
-                                     config_.max_position_embeddings);
-    write_file_atomically(folder_.needle_file(), picture);
-    report_.set_needle_picture(std::move(picture));
+    journal_->set_needle_picture(
+        needle_svg(map, fmt::format("{}, step {}", run_name(folder_->path()), state_.step),
+                   config_.max_position_embeddings));
     return map.accuracy();
   }
 
+  /// On the first rank; with one rank they share storage.
+  [[nodiscard]] TrainedTensors gathered_tensors() {
+    return trained_tensors(weights_, replicas_.gather_moments(config_), average_);
+  }
+
   void save_in_background() {
-    saver_.begin(trained_tensors(weights_, optimizer_, average_), state_);
+    const TrainedTensors tensors = gathered_tensors();
+    if (saver_) saver_->begin(tensors, state_);
     saved_step_ = state_.step;
     is_saving_due_ = false;
   }
 
   /// The checkpoint of the last step is on disk after this.
   void finish_saving() {
-    saver_.wait();
+    if (saver_) saver_->wait();
     if (saved_step_ == state_.step) return;
-    saver_.save(trained_tensors(weights_, optimizer_, average_), state_);
+    const TrainedTensors tensors = gathered_tensors();
+    if (saver_) saver_->save(tensors, state_);
     saved_step_ = state_.step;
   }
 
   void announce() const {
+    if (!folder_) return;
     if (options_.on_start) options_.on_start();
     if (train_data_.size() > 1) announce_sources();
-    if (resumed_) log_info("continuing {} after step {}", folder_.path().string(), state_.step);
+    if (resumed_) log_info("continuing {} after step {}", folder_->path().string(), state_.step);
   }
 
   void announce_sources() const {
@@ -299,74 +321,43 @@ class Run {
                loader_.epochs(i, plan_.batches().sequences()), training_.steps);
   }
 
-  void show(StepMetrics metrics) {
-    // A mean that forgets by a tenth a step: steady, yet soon right after a pause.
-    const double rate = metrics.tokens_per_second;
-    speed_ = speed_ > 0 ? 0.9 * speed_ + 0.1 * rate : rate;
-    last_step_ = std::move(metrics);
-    progress_.update(progress_text());
-  }
-
-  [[nodiscard]] std::string progress_text() const {
-    const StepMetrics& metrics = *last_step_;
-    const BatchPlan& batches = plan_.batches();
-    const auto left = static_cast<double>((batches.sequences() - batches.sequences_before(metrics.step)) *
-                                          training_.sequence_length);
-    std::string text = fmt::format("step {}/{}  loss {:.4f}", metrics.step, training_.steps, metrics.loss);
-    if (metrics.mtp_loss) text += fmt::format("  mtp {:.4f}", *metrics.mtp_loss);
-    if (metrics.max_vio) text += fmt::format("  MaxVio {:.2f}", *metrics.max_vio);
-    text +=
-        fmt::format("  lr {:.2e}  |g| {:.2f}  {} tok/s  ETA {}", metrics.learning_rate, metrics.gradient_norm,
-                    format_count(static_cast<std::uint64_t>(speed_)), format_duration(left / speed_));
-    if (last_eval_)
-      text += fmt::format("  held-out {:.4f} ({:.3f} bpb)", last_eval_->loss, last_eval_->bits_per_byte);
-    if (last_eval_ && !last_eval_->source_loss.empty() && last_eval_->source_loss.size() <= kMostShownSources)
-      text += fmt::format(" [{}]", source_loss_text(last_eval_->source_loss));
-    if (last_eval_ && last_eval_->tokens_per_step)
-      text += fmt::format("  drafts taken {:.0f} % ({:.2f} tokens a step)",
-                          100 * last_eval_->draft_acceptance.front(), *last_eval_->tokens_per_step);
-    return text;
-  }
-
   TrainResult finish() {
-    report_.write(folder_.report_file());
-    if (last_step_) progress_.finish(progress_text());
     TrainResult result;
     result.step = state_.step;
     result.complete = state_.step >= training_.steps;
-    result.evaluation = last_eval_;
-    if (const auto newest = folder_.newest_checkpoint()) result.checkpoint = folder_.checkpoint(*newest);
+    if (!journal_) return result;
+    journal_->finish();
+    result.evaluation = journal_->last_evaluation();
+    if (const auto newest = folder_->newest_checkpoint()) result.checkpoint = checkpoint_folder(*newest);
     return result;
   }
 
   const TrainOptions& options_;
   const TrainingConfig& training_;
+  Communicator& ranks_;
   TrainingPlan plan_;
   Context context_;
   DataManifest manifest_;
   ModelConfig config_;
-  RunFolder folder_;
+  std::unique_ptr<RunFolder> folder_;    // of the first rank
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
   TransformerWeights weights_;
   Optimizer optimizer_;
+  Replicas replicas_;
   std::optional<WeightAverage> average_;
-  CheckpointSaver saver_;  // after what it reads
+  std::optional<CheckpointSaver> saver_;  // of the first rank; after what it reads
   std::vector<SourceTokens> train_data_;
   std::vector<SourceTokens> held_out_data_;
   BatchLoader loader_;
   TrainingStep step_;
   std::unique_ptr<const Transformer> averaged_model_;
-  SpikeDetector spikes_;
+  SpikeDetector spikes_;  // the first rank's sees something
   Tokenizer tokenizer_;
   Evaluation evaluation_;
-  Report report_;
   TrainingState state_;
-  std::int64_t saved_step_ = 0;  // of the newest checkpoint
-  bool is_saving_due_ = false;   // and put off while there may be a spike
-  ProgressLine progress_;
-  std::optional<StepMetrics> last_step_;
-  double speed_ = 0;  // tokens per second
-  std::optional<EvalMetrics> last_eval_;
+  std::int64_t saved_step_ = 0;        // of the newest checkpoint
+  bool is_saving_due_ = false;         // and put off while there may be a spike
+  std::optional<RunJournal> journal_;  // of the first rank
 };
 
 }  // namespace
@@ -388,7 +379,12 @@ ModelConfig config_for_run(const TrainOptions& options, const DataManifest& mani
 }
 
 TrainResult train(const TrainOptions& options, ThreadPool& pool) {
-  return Run(options, pool).run();
+  const std::unique_ptr<Communicator> alone = single_communicator();
+  return train(options, *alone, pool);
+}
+
+TrainResult train(const TrainOptions& options, Communicator& ranks, ThreadPool& pool) {
+  return Run(options, ranks, pool).run();
 }
 
 }  // namespace fathom

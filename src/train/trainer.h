@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/thread_pool.h"
+#include "dist/communicator.h"
 #include "model/config.h"
 #include "train/data_manifest.h"
 #include "train/metrics.h"
@@ -47,5 +48,14 @@ struct TrainResult {
 /// run folder holds a run and `resume` is false, when the data is not what a resumed run was trained on, and,
 /// naming the last good checkpoint, when loss or gradient are not finite or spike (train/spike_detector.h).
 TrainResult train(const TrainOptions& options, ThreadPool& pool);
+
+/// One of several ranks that train one model together; all of them call this with the same options, and see
+/// the same folders. Each takes its share of a step's sequences, sums of gradients and weights' updates
+/// (train/replicas.h); the first one alone writes, shows progress, and heeds `on_start` and `stop`. The
+/// weights after step n are the same in every run with as many ranks, and but for the rounding of sums those
+/// of one process; a run may be resumed with another number of ranks.
+/// Memory of each: as above, but a part of the moments only; on the first one for a while, with each
+/// checkpoint, all of them. An error of one rank is thrown there alone: the caller has to end the others.
+TrainResult train(const TrainOptions& options, Communicator& ranks, ThreadPool& pool);
 
 }  // namespace fathom

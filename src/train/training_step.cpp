@@ -2,10 +2,13 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <utility>
 
+#include "dist/collectives.h"
 #include "model/balance.h"
 #include "train/evaluation.h"
 
@@ -20,12 +23,14 @@ ModelConfig with_balance(ModelConfig config, Balance balance) {
 }  // namespace
 
 TrainingStep::TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
-                           TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer)
+                           TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer,
+                           Replicas& replicas)
     : config_(with_balance(std::move(config), training.balance)),
       training_(training),
       plan_(plan),
       loader_(loader),
       optimizer_(optimizer),
+      replicas_(replicas),
       model_(config_, weights, training.sequence_length) {
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i)
     if (config_.is_moe_layer(i))
@@ -44,28 +49,63 @@ LossFactors TrainingStep::loss_factors(const TrainingPlan::Step& step) const {
   return {step.mtp_loss_factor, balance_factor(training_, config_)};
 }
 
-TrainingStep::Gradients TrainingStep::gradients(const Context& context, const TrainingState& state) {
+Losses TrainingStep::local_gradients(const Context& context, const TrainingState& state) {
   const TrainingPlan::Step step = plan_.at(state.step);
-  const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : step.batch_size;
-  const auto part = static_cast<double>(micro) / static_cast<double>(step.batch_size);
   const LossFactors factors = loss_factors(step);
-  Gradients sum;
-  sum.norm = std::numeric_limits<double>::quiet_NaN();
-  for (std::int64_t done = 0; done < step.batch_size; done += micro) {
-    const Batch batch = loader_.batch(state.sequences + done, micro);
+  const Communicator& ranks = replicas_.ranks();
+  const BatchShare share = share_of_batch(
+      step.batch_size, std::max(training_.micro_batch_size, std::int64_t{1}), ranks.rank(), ranks.size());
+  const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : share.count;
+  const auto part = static_cast<double>(micro) / static_cast<double>(step.batch_size);
+  Losses sum;
+  sum.mtp.resize(static_cast<std::size_t>(config_.num_nextn_predict_layers));
+  sum.expert_load.resize(moe_layers_.size(),
+                         std::vector<std::int64_t>(static_cast<std::size_t>(config_.n_routed_experts)));
+  for (std::int64_t done = 0; done < share.count; done += micro) {
+    const Batch batch = loader_.batch(state.sequences + share.first + done, micro);
     Transformer::Saved saved;
     const Losses losses = model_.forward(context, batch, factors, &saved);
-    sum.losses.main += part * losses.main;
-    sum.losses.mtp.resize(losses.mtp.size());
-    for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.losses.mtp[k] += part * losses.mtp[k];
-    sum.losses.balance += part * losses.balance;
-    sum.losses.targets += losses.targets;
-    add_load(sum.losses.expert_load, losses.expert_load);
-    sum.loss = sum.losses.total(factors);
-    if (!std::isfinite(sum.loss)) return sum;
-    model_.backward(context, batch, factors, part, saved, optimizer_.gradients());
+    sum.main += part * losses.main;
+    for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.mtp[k] += part * losses.mtp[k];
+    sum.balance += part * losses.balance;
+    sum.targets += losses.targets;
+    add_load(sum.expert_load, losses.expert_load);
+    if (!std::isfinite(sum.total(factors))) return sum;
+    const bool is_last = done + micro == share.count;
+    model_.backward(context, batch, factors, part, saved, optimizer_.gradients(), [&](std::int64_t layer) {
+      if (is_last) replicas_.layer_is_done(context, layer);
+    });
   }
-  sum.norm = optimizer_.gradient_norm(context);
+  return sum;
+}
+
+Losses TrainingStep::sum_over_ranks(Losses losses) const {
+  std::vector<double> figures = {losses.main, losses.balance};
+  figures.insert(figures.end(), losses.mtp.begin(), losses.mtp.end());
+  std::vector<std::int64_t> counts = {losses.targets};
+  for (const std::vector<std::int64_t>& load : losses.expert_load)
+    counts.insert(counts.end(), load.begin(), load.end());
+  all_sum(replicas_.ranks(), std::span(figures));
+  all_sum(replicas_.ranks(), std::span(counts));
+  losses.main = figures[0];
+  losses.balance = figures[1];
+  std::copy(figures.begin() + 2, figures.end(), losses.mtp.begin());
+  losses.targets = counts[0];
+  auto next = counts.begin() + 1;
+  for (std::vector<std::int64_t>& load : losses.expert_load)
+    for (std::int64_t& count : load) count = *next++;
+  return losses;
+}
+
+TrainingStep::Gradients TrainingStep::gradients(const Context& context, const TrainingState& state) {
+  Gradients sum;
+  Losses own = local_gradients(context, state);
+  // Also where a loss is not finite, as other ranks do not know of it yet.
+  replicas_.finish_reduction(context);
+  sum.losses = sum_over_ranks(std::move(own));
+  sum.loss = sum.losses.total(loss_factors(plan_.at(state.step)));
+  sum.norm = replicas_.gradient_norm(context);
+  if (!std::isfinite(sum.loss)) sum.norm = std::numeric_limits<double>::quiet_NaN();
   return sum;
 }
 
@@ -81,6 +121,7 @@ StepMetrics TrainingStep::update(const Context& context, const Gradients& gradie
                    .gradient_clip = training_.gradient_clip,
                    .muon_momentum = training_.muon_momentum},
                   state.step, gradients.norm);
+  replicas_.gather_weights();
   for (std::size_t i = 0; i < router_biases_.size(); ++i)
     if (router_biases_[i].defined() && training_.balance == Balance::bias)
       update_router_bias(router_biases_[i], losses.expert_load[i], step.router_bias_update_rate);

@@ -12,18 +12,21 @@
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
+#include "train/replicas.h"
 #include "train/training_config.h"
 #include "train/training_plan.h"
 
 namespace fathom {
 
 /// One step of training in its two halves, between which the caller may look at the figures and stop: until
-/// `update`, the weights are as the step before left them.
+/// `update`, the weights are as the step before left them. Of several ranks each takes its share of the
+/// batch; what the halves return is of the whole step, the same on all ranks.
 class TrainingStep {
  public:
   /// Keeps references to all of them but the model's config.
   TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
-               TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer);
+               TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer,
+               Replicas& replicas);
 
   /// Names of the MoE layers, in the order of the metrics' loads.
   [[nodiscard]] const std::vector<std::string>& moe_layers() const { return moe_layers_; }
@@ -35,8 +38,8 @@ class TrainingStep {
     double loss = 0;  // what is minimised
     double norm = 0;  // of the gradient, before clipping; not finite when the loss is not
   };
-  /// Forward and backward over the batch that follows `state`, one micro-batch at a time. Stops early when
-  /// the loss is not finite.
+  /// Forward and backward over the share of the batch that follows `state`, one micro-batch at a time, and
+  /// the sums over all ranks. Stops early when the loss is not finite.
   Gradients gradients(const Context& context, const TrainingState& state);
 
   /// Moves weights and router biases, and `state` past the step. All but the speed is filled in.
@@ -45,6 +48,9 @@ class TrainingStep {
  private:
   void add_moe_layer(std::string name, MoeWeights& moe);
 
+  /// Over the own share: adds to the optimizer's gradients, and returns the own part of the losses.
+  [[nodiscard]] Losses local_gradients(const Context& context, const TrainingState& state);
+  [[nodiscard]] Losses sum_over_ranks(Losses losses) const;
   [[nodiscard]] LossFactors loss_factors(const TrainingPlan::Step& step) const;
 
   ModelConfig config_;  // its auxiliary loss is the one that is trained with
@@ -52,6 +58,7 @@ class TrainingStep {
   const TrainingPlan& plan_;
   const BatchLoader& loader_;
   Optimizer& optimizer_;
+  Replicas& replicas_;
   Transformer model_;
   std::vector<std::string> moe_layers_;
   std::vector<Tensor> router_biases_;  // [MoE layers], undefined where routing has none

@@ -43,14 +43,16 @@ void redirect_and_run(const char* in, const char* out, const char* err, char* co
   _exit(127);
 }
 
-/// A running `fathom`, with its streams in files.
+/// A running program, with its streams in files.
 class Program {
  public:
-  Program(const std::vector<std::string>& arguments, const std::string& input, const std::string& output)
+  /// @param start  the program, and its first arguments
+  Program(std::vector<std::string> start, const std::vector<std::string>& arguments, const std::string& input,
+          const std::string& output)
       : out_(output.empty() ? (folder_.path() / "out").string() : output) {
     const std::string in = folder_.path() / "in";
     std::ofstream(in, std::ios::binary) << input;
-    std::vector<std::string> words = {FATHOM_BINARY};
+    std::vector<std::string> words = std::move(start);
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -60,12 +62,18 @@ class Program {
     if (child_ == 0) redirect_and_run(in.c_str(), out_.c_str(), err_.c_str(), argv.data());
   }
 
-  void signal_once_it_writes(Stream stream, const std::vector<int>& signals,
-                             std::chrono::milliseconds delay) const {
+  [[nodiscard]] pid_t pid() const { return child_; }
+
+  void wait_until_it_writes(Stream stream) const {
     const std::string& file = stream == Stream::out ? out_ : err_;
     std::error_code ignored;
     while (!(std::filesystem::file_size(file, ignored) > 0) || ignored)
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+
+  void signal_once_it_writes(Stream stream, const std::vector<int>& signals,
+                             std::chrono::milliseconds delay) const {
+    wait_until_it_writes(stream);
     for (const int signal : signals) {
       std::this_thread::sleep_for(delay);
       kill(child_, signal);
@@ -96,24 +104,58 @@ class Program {
   pid_t child_ = -1;
 };
 
+std::vector<std::string> fathom() {
+  return {FATHOM_BINARY};
+}
+
+std::vector<std::string> mpirun(int processes) {
+  return {source_folder() / "tests" / "mpirun.sh", std::to_string(processes), FATHOM_BINARY};
+}
+
 }  // namespace
 
 ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::string& input,
                          const std::string& output) {
-  return Program(arguments, input, output).wait();
+  return Program(fathom(), arguments, input, output).wait();
 }
 
 ProgramResult run_fathom_and_interrupt(const std::vector<std::string>& arguments, Stream stream,
                                        const std::vector<int>& signals, std::chrono::milliseconds delay) {
-  const Program program(arguments, {}, {});
+  const Program program(fathom(), arguments, {}, {});
   program.signal_once_it_writes(stream, signals, delay);
   return program.wait();
 }
 
 bool run_fathom_and_kill(const std::vector<std::string>& arguments, std::chrono::milliseconds after) {
-  const Program program(arguments, {}, {});
+  const Program program(fathom(), arguments, {}, {});
   program.kill_after(after);
   return program.wait().status == 128 + SIGKILL;
+}
+
+ProgramResult mpirun_fathom(int processes, const std::vector<std::string>& arguments) {
+  return Program(mpirun(processes), arguments, {}, {}).wait();
+}
+
+ProgramResult mpirun_fathom_and(int processes, const std::vector<std::string>& arguments,
+                                std::chrono::milliseconds delay,
+                                const std::function<void(pid_t mpirun)>& act) {
+  const Program program(mpirun(processes), arguments, {}, {});
+  program.wait_until_it_writes(Stream::err);
+  std::this_thread::sleep_for(delay);
+  act(program.pid());
+  return program.wait();
+}
+
+pid_t pid_of_rank(pid_t mpirun, int rank) {
+  const std::string parent = fmt::format("\nPPid:\t{}\n", mpirun);
+  const std::string variable = fmt::format("OMPI_COMM_WORLD_RANK={}", rank) + '\0';
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    // A process that ends meanwhile reads as nothing.
+    if (read_all(entry.path() / "status").find(parent) == std::string::npos) continue;
+    if (read_all(entry.path() / "environ").find(variable) != std::string::npos)
+      return static_cast<pid_t>(std::stoi(entry.path().filename()));
+  }
+  return -1;
 }
 
 std::string not_a_clean_failure(const ProgramResult& result, int status) {

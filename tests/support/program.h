@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,18 @@ struct ProgramResult {
 /// @param output  the file that its standard output goes to, instead of `out`
 ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::string& input = {},
                          const std::string& output = {});
+
+/// The same on several processes, by `mpirun` (tests/mpirun.sh).
+ProgramResult mpirun_fathom(int processes, const std::vector<std::string>& arguments);
+
+/// The same; when the first word stands on standard error, waits and has `act` do something, with the pid of
+/// `mpirun`.
+ProgramResult mpirun_fathom_and(int processes, const std::vector<std::string>& arguments,
+                                std::chrono::milliseconds delay,
+                                const std::function<void(pid_t mpirun)>& act);
+
+/// The pid of one process of a job that was started so; -1 when it is not there.
+pid_t pid_of_rank(pid_t mpirun, int rank);
 
 /// Where a program's first words are waited for.
 enum class Stream : bool { out, err };

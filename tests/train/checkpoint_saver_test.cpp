@@ -66,7 +66,7 @@ class CheckpointSaverTest : public testing::Test {
     TrainingState state;
     state.step = step;
     state.data = folder_.path();
-    saver_.begin(trained_tensors(weights_, optimizer_), state);
+    saver_.begin(trained_tensors(weights_, optimizer_.moments()), state);
   }
 };
 

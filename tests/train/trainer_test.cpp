@@ -15,6 +15,7 @@
 #include "model/save.h"
 #include "support/error_text.h"
 #include "support/file_size_limit.h"
+#include "support/ranks.h"
 #include "support/shared_data.h"
 #include "support/tiny_model.h"
 #include "text/bpe_trainer.h"
@@ -155,6 +156,58 @@ TEST_F(TrainerTest, LossFallsOnTrainingAndHeldOutText) {
 
 TEST_F(TrainerTest, AResumedRunHasTheSameBytes) {
   expect_exact_resume("run", {3, 5});
+}
+
+TEST_F(TrainerTest, HeldOutTextMeasuresTheSameToTheBitOnAnyNumberOfRanks) {
+  options_.training.steps = 2;
+  options_.training.learning_rate = 0;  // so that weights are the same
+  options_.training.router_bias_update_rate = 0;
+  options_.training.eval_tokens = 0;
+  const EvalMetrics one = run("one").evaluation.value();
+  for (const int count : {2, 3}) {
+    options_.output = folder_.path() / ("on" + std::to_string(count));
+    std::optional<EvalMetrics> many;
+    test::on_ranks(count, [&](Communicator& ranks) {
+      ThreadPool pool(1);
+      const TrainResult result = train(options_, ranks, pool);
+      if (ranks.rank() == 0) many = result.evaluation;
+      EXPECT_EQ(result.step, 2);
+    });
+    ASSERT_TRUE(many.has_value());
+    EXPECT_EQ(many->loss, one.loss);
+    EXPECT_EQ(many->mtp_loss, one.mtp_loss);
+    EXPECT_EQ(many->bits_per_byte, one.bits_per_byte);
+    EXPECT_EQ(many->draft_acceptance, one.draft_acceptance);
+    EXPECT_EQ(many->sampled_draft_acceptance, one.sampled_draft_acceptance);
+    EXPECT_EQ(many->batch_max_vio, one.batch_max_vio);
+    EXPECT_EQ(many->expert_load, one.expert_load);
+  }
+}
+
+TEST_F(TrainerTest, ACheckpointOfSeveralRanksIsContinuedByAnyNumber) {
+  const auto run_on = [&](int count, const std::string& name, std::optional<std::int64_t> stop_at) {
+    options_.output = folder_.path() / name;
+    options_.stop_at = stop_at;
+    test::on_ranks(count, [&](Communicator& ranks) {
+      ThreadPool pool(1);
+      train(options_, ranks, pool);
+    });
+  };
+  options_.training.ema_decay = 0.5;
+  options_.training.checkpoint_dtype = DType::bf16;
+  run("whole");
+  run_on(3, "parts", 3);
+  options_.resume = true;
+  run_on(2, "parts", 5);
+  run_on(1, "parts", 6);
+  run_on(4, "parts", {});
+  const auto got = metrics("parts");
+  const auto wanted = metrics("whole");
+  ASSERT_EQ(got.size(), wanted.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i].first, wanted[i].first);
+    EXPECT_NEAR(got[i].second, wanted[i].second, 1e-4 * wanted[i].second) << "step " << got[i].first;
+  }
 }
 
 TEST_F(TrainerTest, AResumedRunWithBf16CheckpointsHasTheSameBytes) {

@@ -1,0 +1,168 @@
+// `mpirun -n N fathom train` through the real binary.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "model/config.h"
+#include "support/program.h"
+#include "support/shared_data.h"
+#include "support/tiny_model.h"
+#include "train/metrics.h"
+
+namespace fathom {
+namespace {
+
+using test::mpirun_fathom;
+using test::ProgramResult;
+using testing::HasSubstr;
+using testing::Not;
+
+class TrainJobTest : public testing::Test {
+ protected:
+  test::TemporaryFolder folder_;
+  std::string data_ = folder_.path() / "data";
+  std::string config_ = folder_.path() / "config.json";
+
+  void SetUp() override {
+    const std::string text = folder_.path() / "text.txt";
+    {
+      std::ofstream lines(text);
+      for (int i = 0; i < 300; ++i) lines << "the cat " << (i % 3 == 0 ? "sat" : "ran") << " on the mat\n";
+    }
+    ASSERT_EQ(test::run_fathom({"prepare", text, "--output", data_, "--train-tokenizer", "--vocab-size",
+                                "270", "--held-out", "0.1"})
+                  .status,
+              0);
+    ModelConfig model = test::tiny_v3();
+    model.vocab_size = 270;
+    OrderedJson json = model_config_to_json(model);
+    json["training"] = {{"sequence_length", 16},    {"batch_size", 6},
+                        {"micro_batch_size", 1},    {"steps", 8},
+                        {"checkpoint_interval", 2}, {"eval_interval", 4}};
+    std::ofstream(config_) << json.dump();
+  }
+
+  [[nodiscard]] std::string run_of(const std::string& name) const { return folder_.path() / name; }
+  [[nodiscard]] std::vector<std::string> arguments(const std::string& name,
+                                                   std::vector<std::string> more = {}) const {
+    std::vector<std::string> list = {"train",      config_,    "--data",    data_, "--output",
+                                     run_of(name), "--resume", "--threads", "1"};
+    list.insert(list.end(), more.begin(), more.end());
+    return list;
+  }
+
+  /// Losses of the steps and, negative, of the measurements.
+  [[nodiscard]] std::vector<double> losses(const std::string& name) const {
+    std::vector<double> list;
+    read_metrics(
+        run_of(name) + "/metrics.jsonl", [&](const StepMetrics& m) { list.push_back(m.loss); },
+        [&](const EvalMetrics& m) { list.push_back(-m.loss); });
+    return list;
+  }
+  [[nodiscard]] std::string bytes(const std::string& name) const {
+    std::string all;
+    for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"})
+      all += read_text_file(run_of(name) + "/latest/" + file, std::uint64_t{1} << 30U);
+    return all;
+  }
+  void expect_same_curve(const std::string& a, const std::string& b) const {
+    const std::vector<double> first = losses(a);
+    const std::vector<double> second = losses(b);
+    ASSERT_EQ(first.size(), second.size());
+    for (std::size_t i = 0; i < first.size(); ++i)
+      EXPECT_NEAR(first[i], second[i], 1e-4 * std::abs(second[i])) << i;
+  }
+};
+
+TEST_F(TrainJobTest, TheLossCurveIsThatOfOneProcessAndTwoRunsHaveTheSameBytes) {
+  const ProgramResult alone = test::run_fathom(arguments("alone"));
+  ASSERT_EQ(alone.status, 0) << alone.err;
+  for (const int processes : {2, 3}) {
+    const std::string name = "on" + std::to_string(processes);
+    const ProgramResult result = mpirun_fathom(processes, arguments(name));
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.err.find("step 8/8"), result.err.rfind("step 8/8"))
+        << "one process speaks: " << result.err;
+    expect_same_curve(name, "alone");
+  }
+  ASSERT_EQ(mpirun_fathom(3, arguments("again")).status, 0);
+  EXPECT_EQ(bytes("again"), bytes("on3"));
+}
+
+TEST_F(TrainJobTest, ARunGoesOnWithAnotherNumberOfProcesses) {
+  ASSERT_EQ(test::run_fathom(arguments("whole")).status, 0);
+  ASSERT_EQ(mpirun_fathom(2, arguments("parts", {"--stop-at", "3"})).status, 0);
+  const ProgramResult second =
+      mpirun_fathom(3, {"train", "--resume", "--output", run_of("parts"), "--stop-at", "5"});
+  ASSERT_EQ(second.status, 0) << "it needs nothing but the run: " << second.err;
+  ASSERT_EQ(test::run_fathom(arguments("parts")).status, 0);
+  expect_same_curve("parts", "whole");
+}
+
+TEST_F(TrainJobTest, WhateverProcessIsKilledTheJobEndsAndGoesOnToTheSameBytes) {
+  const std::vector<std::string> longer = {"--steps", "24"};
+  ASSERT_EQ(mpirun_fathom(3, arguments("whole", longer)).status, 0);
+  Rng random(5);
+  int killed = 0;
+  for (int i = 0; i < 4; ++i) {
+    const int victim = i % 3;
+    const std::chrono::milliseconds delay(random.below(60));
+    bool hit = false;
+    std::chrono::steady_clock::time_point death;
+    const ProgramResult result =
+        test::mpirun_fathom_and(3, arguments("parts", longer), delay, [&](pid_t mpirun) {
+          const pid_t pid = test::pid_of_rank(mpirun, victim);
+          hit = pid > 0 && kill(pid, SIGKILL) == 0;
+          death = std::chrono::steady_clock::now();
+        });
+    if (!hit || result.status == 0) continue;
+    ++killed;
+    EXPECT_LT(std::chrono::steady_clock::now() - death, std::chrono::seconds(10));
+    EXPECT_THAT(result.err, HasSubstr("process rank " + std::to_string(victim)));
+    EXPECT_THAT(result.err, testing::AnyOf(HasSubstr("the last checkpoint is " + run_of("parts")),
+                                           HasSubstr("there is no checkpoint yet")));
+  }
+  EXPECT_GT(killed, 0);
+  ASSERT_EQ(mpirun_fathom(3, arguments("parts", longer)).status, 0);
+  EXPECT_EQ(bytes("parts"), bytes("whole"));
+}
+
+TEST_F(TrainJobTest, AnErrorThatAllMeetIsSaidOnce) {
+  const ProgramResult result =
+      mpirun_fathom(3, arguments("run", {"--set", "training.sequence_length=100000"}));
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("fathom: training.sequence_length is 100000"));
+  EXPECT_THAT(result.err, Not(HasSubstr("fathom: process")));
+  EXPECT_FALSE(std::filesystem::exists(run_of("run")));
+}
+
+TEST_F(TrainJobTest, ASignalThatMpirunHandsOnEndsWithACheckpoint) {
+  const ProgramResult result =
+      test::mpirun_fathom_and(2, arguments("run", {"--steps", "1000000"}), std::chrono::milliseconds(50),
+                              [](pid_t mpirun) { kill(mpirun, SIGUSR1); });
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("continue with `fathom train --resume"));
+}
+
+TEST_F(TrainJobTest, ALossOverAPassNeedsPassesThatDoNotDependOnTheNumberOfProcesses) {
+  const std::vector<std::string> set = {"--set", "training.balance=aux_loss", "--set",
+                                        "training.micro_batch_size=0"};
+  const ProgramResult result = mpirun_fathom(2, arguments("run", set));
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("set training.micro_batch_size"));
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,206 @@
+#include "train/replicas.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/rng.h"
+#include "dist/collectives.h"
+#include "support/ranks.h"
+#include "support/shared_data.h"
+#include "support/tiny_model.h"
+#include "train/batch_loader.h"
+#include "train/data_folder.h"
+#include "train/token_dataset.h"
+#include "train/training_step.h"
+
+namespace fathom {
+namespace {
+
+TEST(BatchShareTest, AStepHasTheSameSequencesWhateverTheNumberOfRanks) {
+  for (const std::int64_t unit : {1, 2, 3})
+    for (const std::int64_t batch : {unit, 4 * unit, 30 * unit})
+      for (const int ranks : {1, 2, 3, 4, 50}) {
+        std::int64_t next = 0;
+        for (int r = 0; r < ranks; ++r) {
+          const BatchShare share = share_of_batch(batch, unit, r, ranks);
+          EXPECT_EQ(share.first, next);
+          EXPECT_EQ(share.count % unit, 0);
+          EXPECT_LE(share.count / unit, (batch / unit + ranks - 1) / ranks);
+          next += share.count;
+        }
+        EXPECT_EQ(next, batch);
+      }
+}
+
+/// What a few steps of training made, as one process sees it that has everything.
+struct Outcome {
+  std::vector<double> losses;  // of each step
+  std::vector<double> norms;
+  std::vector<std::vector<std::int64_t>> load;
+  std::vector<float> gradients;  // of the first step
+  std::vector<float> weights;    // after the last one
+  std::vector<float> first_moments;
+
+  bool operator==(const Outcome&) const = default;
+};
+
+struct Recipe {
+  std::string name;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  std::int64_t batch_size = 8;
+  std::int64_t micro_batch_size = 1;
+  DType moments = DType::f32;
+};
+
+class ReplicasTest : public testing::Test {
+ protected:
+  ModelConfig config_ = test::tiny_v3();
+  test::TemporaryFolder folder_;
+  std::unique_ptr<TokenDataset> data_;
+
+  void SetUp() override {
+    config_.num_nextn_predict_layers = 1;
+    Rng random(3);
+    std::vector<std::int32_t> tokens;
+    for (int i = 0; i < 2000; ++i)
+      tokens.push_back(
+          static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config_.vocab_size))));
+    ThreadPool pool(1);
+    const DataManifest manifest = test::write_data_folder(folder_.path(), config_.vocab_size, tokens, {2000});
+    data_ = std::make_unique<TokenDataset>(folder_.path(), manifest, "train", pool);
+  }
+
+  /// Trains two steps on so many ranks; checks that all of them see the same.
+  Outcome train(const Recipe& recipe, int ranks) const {
+    TrainingConfig training;
+    training.sequence_length = 12;
+    training.batch_size = recipe.batch_size;
+    training.micro_batch_size = recipe.micro_batch_size;
+    training.steps = 2;
+    training.learning_rate = 1e-3;
+    training.warmup_steps = 0;
+    training.decay_steps = 0;
+    training.gradient_clip = 0.1;  // clips
+    const TrainingPlan plan(training, "test");
+    const BatchLoader loader(*data_, training.sequence_length, 1);
+    std::mutex mutex;
+    std::map<int, Outcome> outcomes;
+    test::on_ranks(ranks, [&](Communicator& communicator) {
+      ThreadPool pool(2);
+      const Context context{pool};
+      TransformerWeights weights = random_weights(config_, 1);
+      Optimizer optimizer(config_, weights, recipe.moments, recipe.optimizer, communicator.rank(), ranks);
+      Replicas replicas(communicator, config_, weights, optimizer);
+      TrainingStep step(config_, training, plan, weights, loader, optimizer, replicas);
+      TrainingState state;
+      Outcome outcome;
+      for (int i = 0; i < 2; ++i) {
+        const TrainingStep::Gradients gradients = step.gradients(context, state);
+        outcome.losses.push_back(gradients.loss);
+        outcome.norms.push_back(gradients.norm);
+        outcome.load = gradients.losses.expert_load;
+        if (i == 0) {
+          Tensor block = optimizer.gradient_block().clone();
+          for (const auto& [layer, bounds] : optimizer.shards().buckets()) {
+            std::vector<std::size_t> places = bounds;
+            for (std::size_t& place : places) place *= sizeof(float);
+            all_gather(communicator, block.bytes(), places).wait();
+          }
+          outcome.gradients.assign(block.values().begin(), block.values().end());
+        }
+        step.update(context, gradients, state);
+        EXPECT_THAT(optimizer.gradient_block().values(), testing::Each(0.0F));
+      }
+      const Tensor block = block_of(config_, weights);
+      outcome.weights.assign(block.values().begin(), block.values().end());
+      Moments moments = replicas.gather_moments(config_);
+      EXPECT_EQ(state.sequences, 2 * recipe.batch_size);
+      const std::scoped_lock lock(mutex);
+      if (communicator.rank() == 0 && recipe.moments == DType::f32) {
+        const std::span<float> values = moments.first_block.values();
+        outcomes[-1].first_moments.assign(values.begin(), values.end());
+      }
+      outcomes[communicator.rank()] = std::move(outcome);
+    });
+    const std::vector<float> first_moments = outcomes[-1].first_moments;
+    outcomes.erase(-1);
+    for (const auto& [rank, outcome] : outcomes) EXPECT_EQ(outcome, outcomes.at(0)) << "rank " << rank;
+    Outcome outcome = outcomes.at(0);
+    outcome.first_moments = first_moments;
+    return outcome;
+  }
+
+  /// The largest distance of a parameter's values from those wanted, as a part of their length.
+  double distance(const std::vector<float>& got, const std::vector<float>& wanted) const {
+    const std::vector<std::int64_t> offsets = block_offsets(config_);
+    double largest = 0;
+    for (std::size_t p = 0; p + 1 < offsets.size(); ++p) {
+      double difference = 0;
+      double length = 0;
+      for (auto i = static_cast<std::size_t>(offsets[p]); i < static_cast<std::size_t>(offsets[p + 1]); ++i) {
+        difference += std::pow(static_cast<double>(got[i]) - static_cast<double>(wanted[i]), 2);
+        length += std::pow(static_cast<double>(wanted[i]), 2);
+      }
+      if (length > 0) largest = std::max(largest, std::sqrt(difference / length));
+    }
+    return largest;
+  }
+};
+
+class ReplicasOfTest : public ReplicasTest, public testing::WithParamInterface<std::tuple<Recipe, int>> {};
+
+TEST_P(ReplicasOfTest, LossAndEveryGradientAreThoseOfOneProcess) {
+  const auto& [recipe, ranks] = GetParam();
+  const Outcome one = train(recipe, 1);
+  const Outcome many = train(recipe, ranks);
+  // The bound for f32. Sums in another order differ by a few units in the last place, 6e-8 each.
+  constexpr double kBound = 1e-5;
+  EXPECT_NEAR(many.losses[0], one.losses[0], kBound * one.losses[0]);
+  EXPECT_NEAR(many.norms[0], one.norms[0], kBound * one.norms[0]);
+  EXPECT_EQ(many.load, one.load);
+  EXPECT_LT(distance(many.gradients, one.gradients), kBound);
+  // Adam's first steps are a learning rate long whatever the gradient's size, so where that is near zero its
+  // rounding shows; two steps of 1e-3 on weights near 0.02.
+  EXPECT_NEAR(many.losses[1], one.losses[1], kBound * one.losses[1]);
+  EXPECT_LT(distance(many.weights, one.weights), 1e-3);
+  EXPECT_EQ(many.first_moments.size(), one.first_moments.size());
+}
+
+TEST_P(ReplicasOfTest, TwoRunsHaveTheSameBits) {
+  const auto& [recipe, ranks] = GetParam();
+  EXPECT_EQ(train(recipe, ranks), train(recipe, ranks));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ReplicasOfTest,
+    testing::Combine(testing::Values(Recipe{.name = "MicroBatches"},
+                                     Recipe{.name = "WholeShares", .micro_batch_size = 0},
+                                     Recipe{.name = "UnevenShares", .batch_size = 6, .micro_batch_size = 2},
+                                     Recipe{.name = "Muon", .optimizer = OptimizerKind::muon},
+                                     Recipe{.name = "Bf16Moments", .moments = DType::bf16}),
+                     testing::Values(2, 4, 5)),
+    [](const auto& test) {
+      return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
+    });
+
+TEST_F(ReplicasTest, WithOneRankGatheringCopiesNothing) {
+  test::on_ranks(1, [&](Communicator& ranks) {
+    TransformerWeights weights = random_weights(config_, 1);
+    Optimizer optimizer(config_, weights);
+    Replicas replicas(ranks, config_, weights, optimizer);
+    EXPECT_EQ(replicas.gather_moments(config_).first_block.data(), optimizer.moments().first_block.data());
+  });
+}
+
+}  // namespace
+}  // namespace fathom
