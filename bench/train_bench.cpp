@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -135,7 +136,7 @@ int measure(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return measure(argc, argv);
-  } catch (const fathom::Error& error) {
+  } catch (const std::exception& error) {
     fmt::print(stderr, "train_bench: {}\n", error.what());
     return 1;
   }

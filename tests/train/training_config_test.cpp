@@ -1,5 +1,6 @@
 #include "train/training_config.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -85,7 +86,7 @@ TEST(TrainingConfigTest, EachKeyRefusesWhatItCannotBe) {
     for (const std::string& wrong : {std::string("-1"), std::string("1e300"), std::string("true"),
                                      std::string(R"("nan")"), std::string("{}"), std::string("[]"),
                                      std::string("[[1]]"), std::string(R"("a\n\u001b")"), endless}) {
-      const std::string error = section_error("{\"" + key + "\": " + wrong + "}");
+      const std::string error = section_error(fmt::format(R"({{"{}": {}}})", key, wrong));
       EXPECT_THAT(error, StartsWith("c.json: training." + key)) << wrong.substr(0, 40);
       EXPECT_LT(error.size(), 250U);
       EXPECT_THAT(error, Not(ContainsRegex("[[:cntrl:]]")));
