@@ -19,6 +19,13 @@ std::vector<int> other_ranks(const Communicator& ranks) {
   return others;
 }
 
+/// What lies between a rank's bounds.
+template <typename T>
+std::span<T> part_of(std::span<T> whole, std::span<const std::size_t> bounds, int rank) {
+  const std::size_t begin = bounds[static_cast<std::size_t>(rank)];
+  return whole.subspan(begin, bounds[static_cast<std::size_t>(rank) + 1] - begin);
+}
+
 template <typename T>
 void all_sum_of(Communicator& ranks, std::span<T> values) {
   if (ranks.size() == 1 || values.empty()) return;
@@ -87,10 +94,7 @@ Transfers all_to_all(Communicator& ranks, std::span<const std::span<const std::b
 }
 
 Transfers all_gather(Communicator& ranks, std::span<std::byte> bytes, std::span<const std::size_t> bounds) {
-  const auto part = [&](int r) {
-    const std::size_t begin = bounds[static_cast<std::size_t>(r)];
-    return bytes.subspan(begin, bounds[static_cast<std::size_t>(r) + 1] - begin);
-  };
+  const auto part = [&](int r) { return part_of(bytes, bounds, r); };
   Transfers transfers;
   for (const int r : other_ranks(ranks))
     if (!part(r).empty()) transfers.add(ranks.receive(part(r), r, kAllGatherTag));
@@ -112,10 +116,7 @@ ReduceScatter::ReduceScatter(Communicator& ranks, std::span<float> values,
     : rank_(ranks.rank()),
       received_(static_cast<std::size_t>(ranks.size())),
       receives_(static_cast<std::size_t>(ranks.size())) {
-  const auto part = [&](int r) {
-    const std::size_t begin = bounds[static_cast<std::size_t>(r)];
-    return values.subspan(begin, bounds[static_cast<std::size_t>(r) + 1] - begin);
-  };
+  const auto part = [&](int r) { return part_of(values, bounds, r); };
   own_ = part(rank_);
   for (const int r : other_ranks(ranks)) {
     if (own_.empty()) break;

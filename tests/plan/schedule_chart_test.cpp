@@ -4,19 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "support/error_text.h"
+#include "support/occurrences.h"
 
 namespace fathom {
 namespace {
 
+using test::occurrences;
 using testing::HasSubstr;
 using testing::Not;
-
-std::size_t occurrences(const std::string& text, std::string_view part) {
-  std::size_t count = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size()))
-    ++count;
-  return count;
-}
 
 ComparedSchedule drawn_case(PipelineKind kind, std::int32_t micro_batches) {
   const PipelineCase pipeline = pipeline_case(kind, {.parallelism = 4, .micro_batches = micro_batches});

@@ -7,18 +7,14 @@
 #include <limits>
 #include <string>
 
+#include "support/occurrences.h"
+
 namespace fathom {
 namespace {
 
+using test::occurrences;
 using testing::HasSubstr;
 using testing::Not;
-
-std::size_t count_of(const std::string& text, std::string_view part) {
-  std::size_t count = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size()))
-    ++count;
-  return count;
-}
 
 ChartLine rising(std::string name, int points) {
   ChartLine line{std::move(name), {}};
@@ -30,8 +26,8 @@ TEST(LineChartTest, DrawsALineAndALegendEntryForEachRunInTheSameColour) {
   const LineChart charts[] = {{"loss", {rising("a", 9), rising("b", 9)}, false},
                               {"other", {rising("a", 9), rising("b", 9)}, false}};
   const std::string svg = line_charts_svg(charts, "step");
-  EXPECT_EQ(count_of(svg, "<path class=\"c0\""), 3U);  // legend and two charts
-  EXPECT_EQ(count_of(svg, "<path class=\"c1\""), 3U);
+  EXPECT_EQ(occurrences(svg, "<path class=\"c0\""), 3U);  // legend and two charts
+  EXPECT_EQ(occurrences(svg, "<path class=\"c1\""), 3U);
   EXPECT_THAT(svg, HasSubstr(">loss</text>"));
   EXPECT_THAT(svg, HasSubstr(">step</text>"));
 }
@@ -52,7 +48,7 @@ TEST(LineChartTest, AxisIgnoresTheFirstTenthOfTheRange) {
 
 TEST(LineChartTest, ZeroLineIsInThePicture) {
   const LineChart chart{"difference", {{"a", {{0, 5}, {10, 5}, {20, 6}}}}, true};
-  EXPECT_EQ(count_of(line_charts_svg({&chart, 1}, "step"), "class=\"zero\""), 1U);
+  EXPECT_EQ(occurrences(line_charts_svg({&chart, 1}, "step"), "class=\"zero\""), 1U);
 }
 
 TEST(LineChartTest, ValuesThatAreNotFiniteAreLeftOut) {
