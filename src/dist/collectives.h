@@ -22,6 +22,7 @@ namespace fathom {
 class Transfers {
  public:
   void add(Transfer transfer) { list_.push_back(std::move(transfer)); }
+  void add(Transfers others) { list_.insert(list_.end(), others.list_.begin(), others.list_.end()); }
   [[nodiscard]] bool done() const;
   /// Waits for all of them; they are forgotten then.
   void wait();

@@ -5,15 +5,19 @@
 
 namespace fathom {
 
+class ExpertPeers;
+
 /// What a layer needs besides its weights: where to run and in which recipe. The seam for precisions and
 /// devices. Cached inference is f32 always, with weights of any type.
 struct Context {
   ThreadPool& pool;
   Precision precision = Precision::f32;
+  /// The ranks that the routed experts are spread over (model/expert_peers.h); null: all of them are here.
+  ExpertPeers* expert_peers = nullptr;
 
   /// For the maps that stay out of FP8 in its recipe, the head and `eh_proj`.
   [[nodiscard]] Context without_fp8() const {
-    return {pool, precision == Precision::fp8 ? Precision::bf16 : precision};
+    return {pool, precision == Precision::fp8 ? Precision::bf16 : precision, expert_peers};
   }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -27,6 +28,15 @@ class Kept {
   [[nodiscard]] ScaleFormat scale_format() const { return scale_format_; }
   /// Bytes that are stored, scales included.
   [[nodiscard]] std::size_t byte_size() const;
+
+  [[nodiscard]] bool has_scales() const { return scale_.defined(); }
+  /// Room for so many rows in the format and of the width of these; undefined values.
+  [[nodiscard]] Kept like(std::int64_t rows) const;
+  /// Copies of stored rows gather[0], gather[1], ...
+  [[nodiscard]] Kept copied(std::span<const std::int32_t> gather) const;
+  /// What is stored of rows [begin, end), but for their tiles' scales; and those, where there are any.
+  [[nodiscard]] std::span<std::byte> row_bytes_of(std::int64_t begin, std::int64_t end);
+  [[nodiscard]] std::span<std::byte> scale_bytes_of(std::int64_t begin, std::int64_t end);
 
   /// The values, widened; shared where they are f32.
   [[nodiscard]] Tensor f32(const Context& context) const;

@@ -1,302 +1,108 @@
 #include "model/moe.h"
 
-#include <algorithm>
-#include <cstddef>
+#include <span>
 
-#include "base/error.h"
-#include "kernels/expert_rows.h"
-#include "kernels/gemm.h"
-#include "kernels/packed_gemm.h"
-#include "kernels/swiglu.h"
 #include "kernels/vector_ops.h"
 #include "model/linear.h"
-#include "numerics/block_scale.h"
 
 namespace fathom {
-namespace {
-
-using kernels::Transpose;
-using kernels::WeightMatrix;
-
-constexpr std::size_t kTokensPerItem = 16;
-
-// What goes to the experts and comes back is quantised before it travels; powers of two add no error of their
-// own when it is quantised again for the weights' gradients (technical report, section 3.3.3).
-constexpr ScaleFormat kDispatchFormat = ScaleFormat::power_of_two;
-constexpr TileScaling kDispatchedInput = {kDispatchFormat, kActivationScaling.least_amax};
-constexpr TileScaling kDispatchedGradient = {kDispatchFormat, kGradientScaling.least_amax};
-
-/// Rows [begin, end) of a weight; `begin` is a multiple of kScaleBlock.
-WeightMatrix output_rows(const WeightMatrix& w, std::int64_t begin, std::int64_t end) {
-  WeightMatrix part = w;
-  part.data =
-      static_cast<const std::byte*>(w.data) + static_cast<std::size_t>(begin * w.in) * dtype_size(w.dtype);
-  part.out = end - begin;
-  if (w.block_scale != nullptr) part.block_scale = w.block_scale + begin / kScaleBlock * scale_blocks(w.in);
-  return part;
-}
-
-/// Columns [tile.column_begin, tile.column_end) of y = x · Wᵀ for the tile's rows, on the calling thread.
-/// @param x  [tile.rows(), W.in]
-/// @param y  where the tile's first value goes; rows are `y_stride` apart
-void tile_linear(ThreadPool& pool, const ExpertTile& tile, const float* x, const WeightMatrix& w, float* y,
-                 std::int64_t y_stride) {
-  const WeightMatrix part = output_rows(w, tile.column_begin, tile.column_end);
-  if (w.dtype == DType::f32 && tile.rows() > kFewRows) {
-    kernels::gemm_serial(tile.rows(), part.out, w.in, 1.0F, {x, w.in},
-                         {static_cast<const float*>(part.data), w.in, Transpose::yes}, 0.0F, y, y_stride);
-  } else if (tile.rows() == 1 || y_stride == part.out) {
-    kernels::linear_forward(pool, x, tile.rows(), part, y);
-  } else {
-    Tensor packed = Tensor::empty({tile.rows(), part.out});
-    kernels::linear_forward(pool, x, tile.rows(), part, packed.f32());
-    for (std::int64_t r = 0; r < tile.rows(); ++r)
-      std::copy_n(packed.f32() + r * part.out, part.out, y + r * y_stride);
-  }
-}
-
-/// The rows of `x` [tokens, dim] that belong to rows [begin, end) of the grouped order.
-Tensor gather(const Tensor& x, const ExpertGroups& groups, std::int64_t begin, std::int64_t end) {
-  if (end - begin == 1) return x.rows(groups.token(begin), groups.token(begin) + 1);
-  const std::int64_t dim = x.dim(1);
-  Tensor gathered = Tensor::empty({end - begin, dim});
-  const float* from = x.f32();
-  float* to = gathered.f32();
-  for (std::int64_t row = begin; row < end; ++row, to += dim)
-    std::copy_n(from + groups.token(row) * dim, dim, to);
-  return gathered;
-}
-
-/// y[t] += sum over j of weights[t, j] · rows[row of slot (t, j)], j ascending; weights null: all 1.
-void add_rows_back(const Context& context, const ExpertGroups& groups, const Tensor& rows,
-                   const float* weights, Tensor& y) {
-  const std::int64_t dim = y.dim(1);
-  float* out = y.f32();
-  const float* in = rows.f32();
-  context.pool.parallel_ranges(
-      static_cast<std::size_t>(y.dim(0)), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
-        for (auto t = static_cast<std::int64_t>(begin); t < static_cast<std::int64_t>(end); ++t) {
-          const std::int64_t slot = t * groups.top_k;
-          kernels::add_weighted_rows(in, groups.row_of_slot.data() + slot,
-                                     weights == nullptr ? nullptr : weights + slot, groups.top_k, dim,
-                                     out + t * dim);
-        }
-      });
-}
-
-/// The products of all experts, collected to be run together.
-class ExpertProducts {
- public:
-  ExpertProducts(const Context& context, const ExpertGroups& groups) : context_(context), groups_(groups) {}
-
-  /// Calls add(expert, begin, end) for the rows of every expert that has some, then runs what was added.
-  template <typename Add>
-  void run(const Add& add) {
-    operands_.clear();
-    jobs_.clear();
-    for (std::size_t e = 0; e + 1 < groups_.offsets.size(); ++e)
-      if (groups_.offsets[e] < groups_.offsets[e + 1]) add(e, groups_.offsets[e], groups_.offsets[e + 1]);
-    kernels::grouped_gemm(context_.pool, gemm_input(context_), operands_, jobs_);
-  }
-  std::size_t side(const kernels::GemmOperand& operand) {
-    operands_.push_back(operand);
-    return operands_.size() - 1;
-  }
-  /// Rows of `c` from `row` on (+)= A · Bᵀ.
-  void product(std::size_t a, std::size_t b, Tensor& c, std::int64_t row, bool accumulate) {
-    jobs_.push_back({a, b, c.f32() + row * c.dim(1), c.dim(1), accumulate});
-  }
-  /// The tokens of rows [begin, end), among the rows of [tokens, ...].
-  std::size_t dispatched(const Kept& x, std::int64_t begin, std::int64_t end) {
-    return side(
-        x.gathered(std::span(groups_.token_of_row)
-                       .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))));
-  }
-
- private:
-  const Context& context_;
-  const ExpertGroups& groups_;
-  std::vector<kernels::GemmOperand> operands_;
-  std::vector<kernels::GemmJob> jobs_;
-};
-
-}  // namespace
 
 Moe::Moe(const ModelConfig& config, const MoeWeights& weights)
-    : config_(config), weights_(weights), router_(config, weights), shared_(weights.shared_experts) {}
+    : config_(config), router_(config, weights), shared_(weights.shared_experts), experts_(config, weights) {}
 
-void Moe::check_experts(std::int64_t hidden) const {
-  require(static_cast<std::int64_t>(weights_.experts.size()) == config_.n_routed_experts,
-          "weights of {} experts for n_routed_experts = {}", weights_.experts.size(),
-          config_.n_routed_experts);
-  const Shape inward{config_.moe_intermediate_size, hidden};
-  const Shape outward{hidden, config_.moe_intermediate_size};
-  for (const MlpWeights& expert : weights_.experts) {
-    const Shape& gate = expert.gate_proj.weight.shape();
-    const Shape& up = expert.up_proj.weight.shape();
-    const Shape& down = expert.down_proj.weight.shape();
-    if (gate != inward || up != inward || down != outward)
-      fail("an expert's matrices are {}, {}, {}, expected {} twice and {}", shape_text(gate), shape_text(up),
-           shape_text(down), shape_text(inward), shape_text(outward));
-  }
-}
-
-Tensor Moe::train_experts(const Context& context, const Tensor& x, const ExpertGroups& groups,
-                          Saved* saved) const {
-  Tensor gate = Tensor::empty({groups.rows(), config_.moe_intermediate_size});
-  Tensor up = Tensor::empty(gate.shape());
-  ExpertProducts products(context, groups);
-  const Kept input = linear_input(context, x, kDispatchFormat);
-  products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
-    const MlpWeights& expert = weights_.experts[e];
-    const std::size_t rows = products.dispatched(input, begin, end);
-    products.product(rows, products.side(weight_operand(context, expert.gate_proj)), gate, begin, false);
-    products.product(rows, products.side(weight_operand(context, expert.up_proj)), up, begin, false);
-  });
-  const RowFormat format = swiglu_format(context.precision);
-  if (saved != nullptr) {
-    saved->gate = Kept(context, gate, format);
-    saved->up = Kept(context, up, format);
-  }
-  Tensor product = Tensor::empty(gate.shape());
-  kernels::swiglu_forward(context.pool, gate.f32(), up.f32(), gate.size(), product.f32());
-  Tensor out = Tensor::empty({groups.rows(), x.dim(1)});
-  const Kept inner = linear_input(context, product);
-  products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
-    products.product(products.side(inner.operand(begin, end)),
-                     products.side(weight_operand(context, weights_.experts[e].down_proj)), out, begin,
-                     false);
-  });
-  return out;
-}
-
-/// silu(gate) · up of every grouped row, [tokens * top_k, moe_intermediate].
-Tensor Moe::experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
-  const std::int64_t width = config_.moe_intermediate_size;
-  Tensor product = Tensor::empty({groups.rows(), width});  // holds the gates first
-  Tensor up = Tensor::empty(product.shape());
-  const std::vector<ExpertTile> tiles = cut_for_outputs(groups, width);
-  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
-    const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
-    const Tensor inputs = gather(x, groups, tile.begin, tile.end);
-    const std::int64_t first = tile.begin * width + tile.column_begin;
-    tile_linear(context.pool, tile, inputs.f32(), expert.gate_proj.matrix(), product.f32() + first, width);
-    tile_linear(context.pool, tile, inputs.f32(), expert.up_proj.matrix(), up.f32() + first, width);
-    const bool whole_rows = tile.columns() == width;
-    for (std::int64_t r = 0; r < (whole_rows ? 1 : tile.rows()); ++r) {
-      float* place = product.f32() + first + r * width;
-      kernels::swiglu_forward(context.pool, place, up.f32() + first + r * width,
-                              whole_rows ? tile.rows() * width : tile.columns(), place);
-    }
-  });
-  return product;
-}
-
-Tensor Moe::run_experts(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
-  const std::int64_t hidden = x.dim(1);
-  const Tensor product = experts_up(context, x, groups);
-  Tensor out = Tensor::empty({groups.rows(), hidden});
-  const std::vector<ExpertTile> tiles = cut_for_outputs(groups, hidden);
-  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
-    const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
-    tile_linear(context.pool, tile, product.f32() + tile.begin * product.dim(1), expert.down_proj.matrix(),
-                out.f32() + tile.begin * hidden + tile.column_begin, hidden);
-  });
-  return out;
+Tensor Moe::shared_forward(const Context& context, const Tensor& x, Saved* saved) const {
+  if (!has_shared_experts()) return Tensor::zeros(x.shape());
+  return shared_.forward(context, x, saved != nullptr ? &saved->shared : nullptr);
 }
 
 Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
                     std::vector<std::int64_t>* load) const {
-  check_experts(x.dim(1));
+  experts_.check(context);
   const Routing routing = router_.forward(context, x, sequences, saved != nullptr ? &saved->router : nullptr);
   if (load != nullptr) {
     load->resize(routing.load.size(), 0);
     for (std::size_t e = 0; e < routing.load.size(); ++e) (*load)[e] += routing.load[e];
   }
+  if (context.expert_peers != nullptr) return forward_with_peers(context, x, routing, saved);
+
   const ExpertGroups groups = group_by_expert(routing);
   const bool trains = saved != nullptr || context.precision != Precision::f32;
-  const Tensor out = trains ? train_experts(context, x, groups, saved) : run_experts(context, x, groups);
-  Tensor y = has_shared_experts() ? shared_.forward(context, x, saved != nullptr ? &saved->shared : nullptr)
-                                  : Tensor::zeros(x.shape());
-  add_rows_back(context, groups, out, routing.gates.data(), y);
+  const Tensor out = trains ? experts_.forward(context, linear_input(context, x, kDispatchFormat), groups,
+                                               saved != nullptr ? &saved->experts : nullptr)
+                            : experts_.infer(context, x, groups);
+  Tensor y = shared_forward(context, x, saved);
+  add_rows_back(context, groups, out, routing.gates, y);
   if (saved != nullptr) saved->groups = groups;
+  return y;
+}
+
+Tensor Moe::forward_with_peers(const Context& context, const Tensor& x, const Routing& routing,
+                               Saved* saved) const {
+  const std::shared_ptr<ExpertRoute> route = context.expert_peers->route(routing);
+  const ExpertChoices& arrived = route->arrived();
+  const ExpertGroups groups = group_by_expert(arrived, config_.n_routed_experts);
+  const Kept input = linear_input(context, x, kDispatchFormat);
+  const ExpertRoute::Arriving arriving = route->dispatch(input, Direction::forward);
+  Tensor y = shared_forward(context, x, saved);
+  const Kept rows = arriving();
+  const Tensor out = experts_.forward(context, rows, groups, saved != nullptr ? &saved->experts : nullptr);
+  Tensor sums = Tensor::zeros({groups.tokens(), config_.hidden_size});
+  add_rows_back(context, groups, out, arrived.gates, sums);
+  route->combine(context, sums, Direction::forward)(y);
+  if (saved != nullptr) {
+    saved->groups = groups;
+    saved->route = route;
+    saved->arrived = rows;
+  }
   return y;
 }
 
 Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
                            double balance_alpha, const Saved& saved, Deltas& deltas) const {
-  const ExpertGroups& groups = saved.groups;
   const Routing& routing = saved.router.routing;
-  const std::int64_t width = config_.moe_intermediate_size;
-  Tensor dgates = Tensor::empty({routing.tokens, routing.top_k});
+  const ExpertRoute* peers = saved.route.get();
   deltas.dy = gradient_operand(context, dy, kDispatchFormat);
-  deltas.product = Tensor::empty(saved.gate.shape());
-  ExpertProducts products(context, groups);
-  // `product` holds the gradient at silu(gate) · up first, but for the routing gate's factor.
-  products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
-    products.product(products.dispatched(deltas.dy, begin, end),
-                     products.side(weight_operand(context, weights_.experts[e].down_proj).flipped()),
-                     deltas.product, begin, false);
-  });
-  deltas.gate = Tensor::empty(saved.gate.shape());
-  deltas.up = Tensor::empty(saved.gate.shape());
-  {
-    const Tensor gate = saved.gate.f32(context);
-    const Tensor up = saved.up.f32(context);
-    context.pool.parallel_ranges(
-        static_cast<std::size_t>(groups.rows()), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
-          for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
-            const std::int64_t slot = groups.slot(row);
-            const std::int64_t at = row * width;
-            float* product = deltas.product.f32() + at;
-            dgates.f32()[slot] = kernels::gated_swiglu_backward(
-                product, gate.f32() + at, up.f32() + at, routing.gates[static_cast<std::size_t>(slot)], width,
-                deltas.gate.f32() + at, deltas.up.f32() + at, product);
-          }
-        });
-  }
-  Tensor dinputs = Tensor::empty({groups.rows(), dy.dim(1)});
-  const auto add_dinputs = [&](const Tensor& delta, LinearWeight MlpWeights::*map, bool accumulate) {
-    const Kept rows = gradient_operand(context, delta);
-    products.run([&](std::size_t e, std::int64_t begin, std::int64_t end) {
-      products.product(products.side(rows.operand(begin, end)),
-                       products.side(weight_operand(context, weights_.experts[e].*map).flipped()), dinputs,
-                       begin, accumulate);
-    });
+  Tensor dshared;
+  const auto through_shared_experts = [&] {
+    if (has_shared_experts()) dshared = shared_.backward_input(context, dy, saved.shared, deltas.shared);
   };
-  add_dinputs(deltas.gate, &MlpWeights::gate_proj, false);
-  add_dinputs(deltas.up, &MlpWeights::up_proj, true);
-
-  Tensor dx = router_.backward_input(context, dgates, sequences, balance_alpha, saved.router, deltas.router);
-  if (has_shared_experts()) {
-    const Tensor shared = shared_.backward_input(context, dy, saved.shared, deltas.shared);
-    kernels::add(context.pool, dx.f32(), shared.f32(), dx.size(), dx.f32());
+  const auto through_experts = [&](std::span<const float> gates) {
+    return experts_.backward_input(context, deltas.dy, saved.groups, gates, saved.experts, deltas.experts);
+  };
+  const auto through_router = [&](const Tensor& dgates) {
+    return router_.backward_input(context, dgates.reshape({routing.tokens, routing.top_k}), sequences,
+                                  balance_alpha, saved.router, deltas.router);
+  };
+  Tensor dx;
+  const auto add_shared = [&] {
+    if (dshared.defined()) kernels::add(context.pool, dx.f32(), dshared.f32(), dx.size(), dx.f32());
+  };
+  if (peers == nullptr) {
+    const RoutedExperts::InputGradients gradients = through_experts(routing.gates);
+    dx = through_router(gradients.gates);
+    through_shared_experts();
+    add_shared();
+    add_rows_back(context, saved.groups, gradients.rows, {}, dx);
+    return dx;
   }
-  add_rows_back(context, groups, dinputs, nullptr, dx);
+
+  const ExpertRoute::Arriving arriving = saved.route->dispatch(deltas.dy, Direction::backward);
+  through_shared_experts();
+  deltas.dy = arriving();
+  const RoutedExperts::InputGradients gradients = through_experts(peers->arrived().gates);
+  Tensor sums = Tensor::zeros({saved.groups.tokens(), config_.hidden_size});
+  add_rows_back(context, saved.groups, gradients.rows, {}, sums);
+  const ExpertRoute::Combining combining = saved.route->combine(context, sums, Direction::backward);
+  dx = through_router(saved.route->return_to_slots(gradients.gates.values(), Direction::backward));
+  add_shared();
+  combining(dx);
   return dx;
 }
 
 void Moe::backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                           MoeWeights& grads) const {
-  const ExpertGroups& groups = saved.groups;
-  const Kept input = linear_input(context, x, kDispatchFormat);
-  const SummedRows inputs(context, input.stored(), groups.token_of_row, groups.offsets, kDispatchedInput);
-  const SummedRows dgate(context, rows_of(deltas.gate), {}, groups.offsets, kGradientScaling);
-  const SummedRows dup(context, rows_of(deltas.up), {}, groups.offsets, kGradientScaling);
-  const SummedRows dout(context, deltas.dy.stored(), groups.token_of_row, groups.offsets,
-                        kDispatchedGradient);
-  const SummedRows inner(context, rows_of(deltas.product), {}, groups.offsets, kActivationScaling);
-  ExpertProducts products(context, groups);
-  products.run([&](std::size_t e, std::int64_t, std::int64_t) {
-    MlpWeights& grad = grads.experts[e];
-    const std::size_t right = products.side(inputs.operand(e));
-    products.product(products.side(dgate.operand(e)), right, grad.gate_proj.weight, 0, true);
-    products.product(products.side(dup.operand(e)), right, grad.up_proj.weight, 0, true);
-    products.product(products.side(dout.operand(e)), products.side(inner.operand(e)), grad.down_proj.weight,
-                     0, true);
-  });
+  const Kept input = saved.route ? saved.arrived : linear_input(context, x, kDispatchFormat);
+  experts_.backward_weight(context, input, deltas.dy, saved.groups, deltas.experts, grads);
   if (has_shared_experts()) shared_.backward_weight(context, x, deltas.shared, grads.shared_experts);
   router_.backward_weight(context, x, deltas.router, grads);
 }

@@ -1,13 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "model/config.h"
 #include "model/context.h"
 #include "model/expert_groups.h"
+#include "model/expert_peers.h"
 #include "model/kept.h"
 #include "model/mlp.h"
+#include "model/routed_experts.h"
 #include "model/router.h"
 #include "model/sequences.h"
 #include "model/weights.h"
@@ -19,27 +22,29 @@ namespace fathom {
 /// are grouped by expert, each group is one batch of GEMMs, and results are gathered back in the order of
 /// each token's choices, so the sum does not depend on threads. No token is dropped.
 ///
+/// Where the experts are spread over several ranks (`Context::expert_peers`), tokens travel to them and back,
+/// while this rank computes its shared experts.
+///
 /// Kept from forward to backward, in values per token, with k = num_experts_per_tok, I =
-/// moe_intermediate_size, S = n_shared_experts, N = n_routed_experts: 2·k·I + 2·S·I + N + 4·k; the caller
+/// moe_intermediate_size, S = n_shared_experts, N = n_routed_experts: 2·k·I + 2·S·I + N + 5·k; the caller
 /// gives x again. From backward_input to backward_weight: 3·k·I + 3·S·I + N more (dy is the caller's
-/// own and must stay as it is). Nothing of size k·hidden outlives a call: grouped inputs are gathered again,
-/// and with p = silu(gate)·up a gate's gradient is (W_downᵀ·dy)·p, which needs no expert's output.
+/// own and must stay as it is). Nothing of size k·hidden outlives a call: grouped inputs are gathered again.
+/// With peers, the tokens that arrived are kept, too, and between the two halves of backward their gradients.
 class Moe {
  public:
   struct Saved {
     Router::Saved router;
     Mlp::Saved shared;
-    ExpertGroups groups;
-    Kept gate;  // [tokens * top_k, moe_intermediate], grouped order
-    Kept up;    // [tokens * top_k, moe_intermediate]
+    ExpertGroups groups;  // of the tokens that the experts here work on
+    RoutedExperts::Saved experts;
+    std::shared_ptr<ExpertRoute> route;  // with peers
+    Kept arrived;                        // with peers: [tokens that came, hidden]
   };
   struct Deltas {
     Router::Deltas router;
     Mlp::Deltas shared;
-    Kept dy;         // [tokens, hidden]; in FP8 as it goes to the experts, else shared with the caller
-    Tensor gate;     // [tokens * top_k, moe_intermediate], grouped order
-    Tensor up;       // [tokens * top_k, moe_intermediate]
-    Tensor product;  // [tokens * top_k, moe_intermediate], silu(gate) * up times the routing gate
+    Kept dy;  // [tokens that the experts here work on, hidden]; without peers and FP8 shared with the caller
+    RoutedExperts::Deltas experts;
   };
 
   /// Keeps references: config and weights must outlive the layer.
@@ -60,18 +65,15 @@ class Moe {
 
  private:
   [[nodiscard]] bool has_shared_experts() const { return config_.n_shared_experts > 0; }
-  void check_experts(std::int64_t hidden) const;
-  /// Experts' outputs before the routing gates, [tokens * top_k, hidden] in grouped order: for training, and
-  /// for inference, where weights are of any type and rows may be few.
-  Tensor train_experts(const Context& context, const Tensor& x, const ExpertGroups& groups,
-                       Saved* saved) const;
-  Tensor run_experts(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
-  Tensor experts_up(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
+  /// Zeros where there are none.
+  Tensor shared_forward(const Context& context, const Tensor& x, Saved* saved) const;
+  Tensor forward_with_peers(const Context& context, const Tensor& x, const Routing& routing,
+                            Saved* saved) const;
 
   const ModelConfig& config_;
-  const MoeWeights& weights_;
   Router router_;
   Mlp shared_;
+  RoutedExperts experts_;
 };
 
 }  // namespace fathom
