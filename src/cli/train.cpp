@@ -34,6 +34,7 @@ struct Options {
   std::string output;
   std::string init;
   std::optional<double> extend_context;
+  int expert_parallel = 1;
   bool resume = false;
   std::optional<std::int64_t> steps;
   std::optional<std::int64_t> seed;
@@ -90,6 +91,7 @@ void train(const Options& options, Communicator& ranks) {
   // The first process looks, as it takes the run's lock for it.
   train_options.data = broadcast_text(ranks, ranks.rank() == 0 ? data_folder(options) : std::string(), 0);
   if (!options.init.empty()) train_options.init = find_model_folder(options.init);
+  train_options.expert_parallel = options.expert_parallel;
   train_options.resume = options.resume;
   train_options.stop_at = options.stop_at;
 
@@ -148,6 +150,10 @@ void add_train(CLI::App& app) {
                    "Change a value of the config: training.learning_rate=2e-3, or hidden_size=256; may be "
                    "given several times")
       ->allow_extra_args(false);
+  command
+      ->add_option("--expert-parallel", options->expert_parallel,
+                   "Share the routed experts out over so many of the processes that mpirun started")
+      ->check(at_least(1));
   add_threads_option(*command, options->threads);
   CLI::Option* dry_run = command->add_flag(
       "--dry-run", options->dry_run,

@@ -59,6 +59,9 @@ class Communicator {
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
 
+  /// The machine that the rank is on: ranks of one can exchange messages without a network.
+  [[nodiscard]] virtual std::uint64_t node() const = 0;
+
   /// Tags are below this.
   static constexpr int kTags = 1 << 20;
 

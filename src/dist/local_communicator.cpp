@@ -132,10 +132,12 @@ class LocalReceive : public Transfer::Progress {
 
 class LocalCommunicator : public Communicator {
  public:
-  LocalCommunicator(std::shared_ptr<Mailboxes> boxes, int rank) : boxes_(std::move(boxes)), rank_(rank) {}
+  LocalCommunicator(std::shared_ptr<Mailboxes> boxes, int rank, std::uint64_t node)
+      : boxes_(std::move(boxes)), rank_(rank), node_(node) {}
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return boxes_->size(); }
+  [[nodiscard]] std::uint64_t node() const override { return node_; }
 
   Transfer send(std::span<const std::byte> bytes, int to, int tag) override {
     boxes_->send(rank_, to, tag, bytes);
@@ -147,21 +149,24 @@ class LocalCommunicator : public Communicator {
   }
   std::unique_ptr<Communicator> split(int color, int key) override {
     auto [boxes, rank] = boxes_->split(rank_, color, key);
-    return std::make_unique<LocalCommunicator>(std::move(boxes), rank);
+    return std::make_unique<LocalCommunicator>(std::move(boxes), rank, node_);
   }
 
  private:
   std::shared_ptr<Mailboxes> boxes_;
   int rank_;
+  std::uint64_t node_;
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> local_communicators(int size) {
+std::vector<std::unique_ptr<Communicator>> local_communicators(int size, int ranks_per_node) {
   const auto boxes = std::make_shared<Mailboxes>(size);
   std::vector<std::unique_ptr<Communicator>> ranks;
   ranks.reserve(static_cast<std::size_t>(size));
-  for (int rank = 0; rank < size; ++rank) ranks.push_back(std::make_unique<LocalCommunicator>(boxes, rank));
+  for (int rank = 0; rank < size; ++rank)
+    ranks.push_back(std::make_unique<LocalCommunicator>(
+        boxes, rank, static_cast<std::uint64_t>(ranks_per_node > 0 ? rank / ranks_per_node : 0)));
   return ranks;
 }
 

@@ -115,10 +115,11 @@ LoadedModel load_model(const std::filesystem::path& folder) {
   return model;
 }
 
-LoadedModel load_model_f32(const std::filesystem::path& folder, Tensor* arena) {
+LoadedModel load_model_f32(const std::filesystem::path& folder, Tensor* arena, const RowsKept& kept) {
   const Loader loader(folder);
-  LoadedModel model{loader.config(), zero_weights(loader.config(), arena)};
+  LoadedModel model{loader.config(), zero_weights(loader.config(), arena, DType::f32, kept)};
   visit_parameters(model.config, model.weights, [&](const ParameterSpec& spec, Tensor& value, Tensor* scale) {
+    if (!value.defined()) return;
     const Tensor stored = loader.stored(spec, scale != nullptr);
     const Tensor wide = to_f32(stored, loader.scale(spec, stored));
     std::memcpy(value.data(), wide.data(), value.byte_size());

@@ -32,7 +32,9 @@ LoadedModel load_model(const std::filesystem::path& folder);
 
 /// The same in f32 in one block of memory, as `zero_weights` lays it out: to train, or to change.
 /// @param arena  where to put the whole block as one flat tensor, if wanted
-LoadedModel load_model_f32(const std::filesystem::path& folder, Tensor* arena = nullptr);
+/// @param kept   whether to have a parameter, all rows or none; default: all
+LoadedModel load_model_f32(const std::filesystem::path& folder, Tensor* arena = nullptr,
+                           const RowsKept& kept = {});
 
 /// Names a parameter value that is no finite number: "model.layers.3.mlp.gate.weight[5, 17] is nan". Empty
 /// when there is none. Reads all weights: for when logits turn out not to be finite.

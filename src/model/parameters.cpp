@@ -46,7 +46,7 @@ class Walk {
 
   void tensor(std::string name, std::initializer_list<Size> sizes, ParameterKind kind, Tensor& value,
               Tensor* scale = nullptr) {
-    ParameterSpec spec{std::move(name), {}, kind, layer_, index_++, {}};
+    ParameterSpec spec{std::move(name), {}, kind, layer_, index_++, expert_, {}};
     for (const Size& size : sizes) {
       spec.shape.push_back(size.value);
       spec.sizes += fmt::format("{}{}", spec.sizes.empty() ? "" : " × ", size.name);
@@ -111,9 +111,12 @@ class Walk {
       tensor(at_layer("mlp.gate.e_score_correction_bias"), {experts}, ParameterKind::router_bias,
              w.e_score_correction_bias);
     w.experts.resize(static_cast<std::size_t>(c.n_routed_experts));
-    for (std::size_t e = 0; e < w.experts.size(); ++e)
+    for (std::size_t e = 0; e < w.experts.size(); ++e) {
+      expert_ = static_cast<std::int64_t>(e);
       mlp(fmt::format("mlp.experts.{}", e), {c.moe_intermediate_size, "moe_intermediate_size"}, w.experts[e],
           ParameterKind::expert);
+    }
+    expert_ = -1;
     if (c.n_shared_experts > 0)
       mlp("mlp.shared_experts",
           {c.n_shared_experts * c.moe_intermediate_size, "n_shared_experts · moe_intermediate_size"},
@@ -144,6 +147,7 @@ class Walk {
   const ModelConfig& config_;
   const Visit& visit_;
   std::int64_t layer_ = -1;
+  std::int64_t expert_ = -1;
   std::size_t index_ = 0;  // of the next parameter
 };
 

@@ -108,30 +108,43 @@ TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena, DType 
   return weights;
 }
 
-std::vector<std::int64_t> block_offsets(const ModelConfig& config) {
+RowsKept rows_defined_in(const ModelConfig& config, const TransformerWeights& weights) {
+  std::vector<std::int64_t> rows;
+  TransformerWeights shared = weights;  // shares the tensors' storage
+  visit_parameters(config, shared, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    rows.push_back(value.defined() ? spec.shape.front() : 0);
+  });
+  return [rows = std::move(rows)](const ParameterSpec& spec) { return rows[spec.index]; };
+}
+
+std::vector<std::int64_t> block_offsets(const ModelConfig& config, const RowsKept& rows) {
   std::vector<std::int64_t> offsets = {0};
   for (const ParameterSpec& spec : parameter_specs(config))
-    offsets.push_back(offsets.back() + aligned_size(element_count(spec.shape), DType::f32));
+    offsets.push_back(offsets.back() + aligned_size(element_count(kept_shape(spec, rows)), DType::f32));
   return offsets;
 }
 
 Tensor block_of(const ModelConfig& config, const TransformerWeights& weights) {
-  const std::vector<std::int64_t> offsets = block_offsets(config);
+  const std::vector<std::int64_t> offsets = block_offsets(config, rows_defined_in(config, weights));
   auto shared = std::make_shared<TransformerWeights>(weights);  // shares the tensors' storage
-  float* block = shared->embed_tokens.f32();                    // the first
+  float* block = nullptr;
   visit_parameters(config, *shared, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    if (!value.defined()) return;
+    if (block == nullptr) block = value.f32();
     require(value.f32() == block + offsets[spec.index], "{} does not lie behind the parameter before it",
             spec.name);
   });
   return Tensor::view(block, {offsets.back()}, DType::f32, std::move(shared));
 }
 
-TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool) {
-  TransformerWeights weights = zero_weights(config);
+TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool,
+                                  const RowsKept& kept) {
+  TransformerWeights weights = zero_weights(config, nullptr, DType::f32, kept);
   const auto deviation = static_cast<float>(config.initializer_range);
   std::uint64_t stream = 0;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     const NormalStream normal(seed, stream++, deviation);
+    if (!value.defined()) return;
     switch (spec.kind) {
       case ParameterKind::norm:
         std::ranges::fill(value.values(), 1.0F);

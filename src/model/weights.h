@@ -84,9 +84,10 @@ struct ParameterSpec {
   std::string name;  // as in the released checkpoints: "model.layers.3.mlp.experts.7.up_proj.weight"
   Shape shape;
   ParameterKind kind;
-  std::int64_t layer = -1;  // num_hidden_layers + k for MTP module k; -1 for embedding, final norm and head
-  std::size_t index = 0;    // its place among all parameters
-  std::string sizes = {};   // what the shape is made of, for messages: "n_routed_experts × hidden_size"
+  std::int64_t layer = -1;   // num_hidden_layers + k for MTP module k; -1 for embedding, final norm and head
+  std::size_t index = 0;     // its place among all parameters
+  std::int64_t expert = -1;  // of a routed expert's: which
+  std::string sizes = {};    // what the shape is made of, for messages: "n_routed_experts × hidden_size"
 };
 
 /// Visits every parameter of a model in checkpoint order with its place in `weights`, whose vectors are first
@@ -110,13 +111,17 @@ ParameterCounts count_parameters(const ModelConfig& config);
 /// Where the embeddings are tied, makes `lm_head` the embedding's tensor: to be called when that is in place.
 void tie_head(const ModelConfig& config, TransformerWeights& weights);
 
+/// How many rows of a parameter to have (of one with one dimension: elements); 0: it stays undefined.
+using RowsKept = std::function<std::int64_t(const ParameterSpec&)>;
+/// All rows of what is defined in `weights`, and none of the rest.
+RowsKept rows_defined_in(const ModelConfig& config, const TransformerWeights& weights);
+
 /// f32 weights in one block of memory: matrices normal with `initializer_range`, norms one, biases zero. Each
 /// parameter has its own random stream, named by its place in the list, and each element its place in that.
 /// @param pool  to share the work, if wanted; the values are the same
-TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool = nullptr);
-
-/// How many rows of a parameter to have (of one with one dimension: elements); 0: it stays undefined.
-using RowsKept = std::function<std::int64_t(const ParameterSpec&)>;
+/// @param kept  whether to have a parameter, all rows or none; default: all
+TransformerWeights random_weights(const ModelConfig& config, std::uint64_t seed, ThreadPool* pool = nullptr,
+                                  const RowsKept& kept = {});
 
 /// Zeros shaped as the parameters of `config`, in one block of memory: gradients, optimizer moments. Each
 /// begins at a multiple of 64 bytes; the gaps hold zeros.
@@ -128,9 +133,9 @@ TransformerWeights zero_weights(const ModelConfig& config, Tensor* arena = nullp
 
 /// Where each parameter begins in a block of f32 weights, and the block's length, in elements: [parameters +
 /// 1].
-std::vector<std::int64_t> block_offsets(const ModelConfig& config);
+std::vector<std::int64_t> block_offsets(const ModelConfig& config, const RowsKept& rows = {});
 
-/// The block that f32 weights of all parameters lie in, as `zero_weights`, `random_weights` and
+/// The block that f32 weights lie in, all parameters or some, as `zero_weights`, `random_weights` and
 /// `load_model_f32` make them, as one flat tensor. Throws `Error` when they do not.
 Tensor block_of(const ModelConfig& config, const TransformerWeights& weights);
 

@@ -76,10 +76,12 @@ void visit_trained(const ModelConfig& config, TrainedTensors& trained,
   if (trained.average) visit_parameters(config, *trained.average, each);
 }
 
-/// Reads the rows of each parameter that `shards` gives a rank. Moments of a run whose precision has changed
-/// since are converted.
+using RowsOf = std::function<ParameterShards::Rows(const ParameterSpec&)>;
+
+/// Reads those rows of each parameter that is defined. Moments of a run whose precision has changed since are
+/// converted.
 void read_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
-                const ParameterShards& shards, int rank, TransformerWeights& weights) {
+                const RowsOf& rows_of, TransformerWeights& weights) {
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     if (!value.defined()) return;
     const std::string name = fmt::format("{}{}", prefix, spec.name);
@@ -88,7 +90,7 @@ void read_group(const SafetensorsFile& file, std::string_view prefix, const Mode
             "{}: tensor {} is {} {}, config.json needs {} {}", file.path().string(), name,
             dtype_name(whole.dtype()), shape_text(whole.shape()), dtype_name(value.dtype()),
             shape_text(spec.shape));
-    const ParameterShards::Rows rows = shards.rows(spec, rank);
+    const ParameterShards::Rows rows = rows_of(spec);
     const Tensor stored = whole.rows(rows.begin, rows.end);
     if (stored.dtype() == value.dtype()) {
       std::memcpy(value.data(), stored.data(), value.byte_size());
@@ -100,7 +102,12 @@ void read_group(const SafetensorsFile& file, std::string_view prefix, const Mode
 
 void read_whole_group(const SafetensorsFile& file, std::string_view prefix, const ModelConfig& config,
                       TransformerWeights& weights) {
-  read_group(file, prefix, config, ParameterShards(config, OptimizerKind::adamw, 1), 0, weights);
+  read_group(
+      file, prefix, config,
+      [](const ParameterSpec& spec) {
+        return ParameterShards::Rows{0, spec.shape.front()};
+      },
+      weights);
 }
 
 /// The model's weights, from the optimizer's file where that has them wider than the model's.
@@ -148,13 +155,10 @@ std::uint64_t hexadecimal(const Json& object, const std::string& key, const std:
 }  // namespace
 
 TrainedTensors trained_tensors(const TransformerWeights& weights, const Moments& moments,
-                               const std::optional<WeightAverage>& average) {
-  TrainedTensors trained{
-      .weights = weights,
-      .optimizer = {{std::string(kFirst), moments.first}, {std::string(kSecond), moments.second}},
-      .average = {}};
-  if (average) trained.average = average->weights();
-  return trained;
+                               std::optional<TransformerWeights> average) {
+  return {.weights = weights,
+          .optimizer = {{std::string(kFirst), moments.first}, {std::string(kSecond), moments.second}},
+          .average = std::move(average)};
 }
 
 std::vector<Tensor> list_tensors(const ModelConfig& config, TrainedTensors trained) {
@@ -223,14 +227,16 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint) {
   return state;
 }
 
-TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config) {
-  LoadedModel model = load_model_f32(checkpoint);
+TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config,
+                                         const RowsKept& kept) {
+  LoadedModel model = load_model_f32(checkpoint, nullptr, kept);
   require_same_model(config, model.config, (checkpoint / "config.json").string());
   return master_weights(checkpoint, std::move(model));
 }
 
-TransformerWeights load_initial_weights(const std::filesystem::path& folder, const ModelConfig& config) {
-  LoadedModel model = load_model_f32(folder);
+TransformerWeights load_initial_weights(const std::filesystem::path& folder, const ModelConfig& config,
+                                        const RowsKept& kept) {
+  LoadedModel model = load_model_f32(folder, nullptr, kept);
   const std::string before = rope_scaling_text(model.config);
   const std::string after = rope_scaling_text(config);
   if (before != after)
@@ -241,10 +247,10 @@ TransformerWeights load_initial_weights(const std::filesystem::path& folder, con
 }
 
 std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,
-                                               const ModelConfig& config) {
+                                               const ModelConfig& config, const RowsKept& kept) {
   const std::filesystem::path folder = average_folder(checkpoint);
   if (!std::filesystem::exists(folder)) return std::nullopt;
-  LoadedModel model = load_model_f32(folder);
+  LoadedModel model = load_model_f32(folder, nullptr, kept);
   require_same_model(config, model.config, (folder / "config.json").string());
   const SafetensorsFile file(optimizer_file(checkpoint));
   if (file.contains(fmt::format("{}{}", kAverage, "model.norm.weight")))
@@ -254,9 +260,11 @@ std::optional<TransformerWeights> load_average(const std::filesystem::path& chec
 
 void load_moments(const std::filesystem::path& checkpoint, const ModelConfig& config, Optimizer& optimizer) {
   const SafetensorsFile file(optimizer_file(checkpoint));
-  const ParameterShards& shards = optimizer.shards();
-  read_group(file, kFirst, config, shards, optimizer.rank(), optimizer.first_moments());
-  read_group(file, kSecond, config, shards, optimizer.rank(), optimizer.second_moments());
+  const auto rows_of = [&](const ParameterSpec& spec) {
+    return optimizer.shards().rows(spec, optimizer.rank());
+  };
+  read_group(file, kFirst, config, rows_of, optimizer.first_moments());
+  read_group(file, kSecond, config, rows_of, optimizer.second_moments());
 }
 
 void require_same_model(const ModelConfig& wanted, const ModelConfig& other, const std::string& where) {

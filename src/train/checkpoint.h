@@ -46,9 +46,9 @@ struct TrainedTensors {
 };
 
 /// Those of a run; shares their storage.
-/// @param moments  of all parameters (`Replicas::gather_moments`)
+/// @param weights, moments, average  of all parameters (`Replicas::gather_all`, `gather_moments`)
 TrainedTensors trained_tensors(const TransformerWeights& weights, const Moments& moments,
-                               const std::optional<WeightAverage>& average = std::nullopt);
+                               std::optional<TransformerWeights> average = std::nullopt);
 
 /// All tensors that are defined, in a fixed order; they share storage.
 std::vector<Tensor> list_tensors(const ModelConfig& config, TrainedTensors trained);
@@ -79,15 +79,18 @@ TrainingState load_training_state(const std::filesystem::path& checkpoint);
 
 /// Reads a checkpoint's weights, to the bit as they were saved, f32 in one block.
 /// Throws `Error` naming file and tensor when one is missing, damaged, or of another model than `config`.
-TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config);
+/// @param kept  whether to have a parameter, all rows or none; default: all
+TransformerWeights load_training_weights(const std::filesystem::path& checkpoint, const ModelConfig& config,
+                                         const RowsKept& kept = {});
 
 /// The same for a new run, whose `rope_scaling` may be another: that is how a model's context is extended
 /// (train/context_extension.h). Says so in the log.
-TransformerWeights load_initial_weights(const std::filesystem::path& model, const ModelConfig& config);
+TransformerWeights load_initial_weights(const std::filesystem::path& model, const ModelConfig& config,
+                                        const RowsKept& kept = {});
 
 /// Reads a checkpoint's averaged weights, to the bit; none when it has none.
 std::optional<TransformerWeights> load_average(const std::filesystem::path& checkpoint,
-                                               const ModelConfig& config);
+                                               const ModelConfig& config, const RowsKept& kept = {});
 
 /// Reads a checkpoint's moments, which must be of the optimizer's kind (`TrainingState::optimizer`): those of
 /// its shard, whatever number of ranks wrote them.

@@ -94,9 +94,13 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   // piece by piece, whoever measured them.
   std::vector<double> figures(pieces.size() * width);
   std::vector<std::int64_t> loads(layers * experts);
-  for (auto i = static_cast<std::size_t>(ranks.rank()); i < pieces.size();
-       i += static_cast<std::size_t>(ranks.size()))
+  const auto others = static_cast<std::size_t>(ranks.size());
+  for (auto i = static_cast<std::size_t>(ranks.rank()); i < pieces.size(); i += others)
     measure(context, model, pieces[i], std::span(figures).subspan(i * width, width), loads);
+  // In the last turn some have no piece; those that do may need their experts.
+  const std::size_t left = pieces.size() % others;
+  if (context.expert_peers != nullptr && left > 0 && static_cast<std::size_t>(ranks.rank()) >= left)
+    model.forward(context, Batch{{}, {}, Sequences{{0}}}, LossFactors{}, nullptr);
   all_sum(ranks, std::span(figures));
   all_sum(ranks, std::span(loads));
 

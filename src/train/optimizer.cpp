@@ -64,15 +64,15 @@ Moments zero_moments(const ModelConfig& config, OptimizerKind optimizer, DType d
 
 Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments,
                      OptimizerKind kind)
-    : Optimizer(config, weights, moments, kind, 0, 1) {}
+    : Optimizer(config, weights, moments, kind, ParameterShards(config, kind, {}), 0) {}
 
 Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments,
-                     OptimizerKind kind, int rank, int ranks)
-    : shards_(config, kind, ranks),
+                     OptimizerKind kind, const ParameterShards& shards, int rank)
+    : shards_(shards),
       rank_(rank),
       kind_(kind),
       dtype_(moments),
-      gradients_(zero_weights(config, &gradient_block_)),
+      gradients_(zero_weights(config, &gradient_block_, DType::f32, rows_defined_in(config, weights))),
       moments_(zero_moments(config, kind, moments, shards_, rank)) {
   std::vector<Tensor> gradient = places(config, gradients_);
   std::vector<Tensor> first = places(config, moments_.first);
@@ -116,10 +116,10 @@ void Optimizer::zero_other_gradients(const Context& context) {
                 values.begin() + static_cast<std::ptrdiff_t>(to), 0.0F);
     });
   };
-  for (const ParameterShards::Bucket& bucket : shards_.buckets()) {
-    const auto own = static_cast<std::size_t>(rank_);
-    zero(bucket.bounds.front(), bucket.bounds[own]);
-    zero(bucket.bounds[own + 1], bucket.bounds.back());
+  for (const ParameterShards::PlacedBucket& bucket : shards_.held_by(rank_)) {
+    const std::vector<std::size_t> bounds = bucket.bounds();
+    zero(bounds.front(), bounds[bucket.own]);
+    zero(bounds[bucket.own + 1], bounds.back());
   }
 }
 

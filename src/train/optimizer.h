@@ -50,15 +50,16 @@ class Optimizer {
   Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments = DType::f32,
             OptimizerKind kind = OptimizerKind::adamw);
   /// The part of one rank.
+  /// @param weights  what the rank holds by the layout of the shards; the rest is undefined
   Optimizer(const ModelConfig& config, TransformerWeights& weights, DType moments, OptimizerKind kind,
-            int rank, int ranks);
+            const ParameterShards& shards, int rank);
 
   [[nodiscard]] const ParameterShards& shards() const { return shards_; }
   [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] OptimizerKind kind() const { return kind_; }
   [[nodiscard]] DType dtype() const { return dtype_; }
 
-  /// Gradients to add to, of all parameters. Zero after construction and after each step.
+  /// Gradients to add to, of all parameters that are here. Zero after construction and after each step.
   [[nodiscard]] TransformerWeights& gradients() { return gradients_; }
   /// The same as one block.
   [[nodiscard]] Tensor& gradient_block() { return gradient_block_; }

@@ -13,8 +13,7 @@
 namespace fathom {
 namespace {
 
-constexpr int kFirstMomentsTag = 0;
-constexpr int kSecondMomentsTag = 1;
+constexpr int kShardTag = 0;
 
 /// Copies a shard's rows to their places among all.
 void copy_shard(const ModelConfig& config, TransformerWeights& shard, const ParameterShards& shards, int rank,
@@ -30,6 +29,10 @@ void copy_shard(const ModelConfig& config, TransformerWeights& shard, const Para
   });
 }
 
+bool has_all(const ParameterSpec& /*spec*/) {
+  return true;
+}
+
 }  // namespace
 
 BatchShare share_of_batch(std::int64_t batch_size, std::int64_t unit, int rank, int ranks) {
@@ -40,19 +43,28 @@ BatchShare share_of_batch(std::int64_t batch_size, std::int64_t unit, int rank, 
 
 Replicas::Replicas(Communicator& ranks, const ModelConfig& config, TransformerWeights& weights,
                    Optimizer& optimizer)
-    : ranks_(ranks), optimizer_(optimizer), weights_(block_of(config, weights)) {
-  require(optimizer.shards().ranks() == ranks.size(), "an optimizer in {} shards for {} ranks",
-          optimizer.shards().ranks(), ranks.size());
-  for (const ParameterShards::Bucket& bucket : optimizer.shards().buckets()) buckets_.push_back(&bucket);
-  std::ranges::stable_sort(buckets_, [](const auto* a, const auto* b) { return a->layer > b->layer; });
+    : ranks_(ranks), config_(config), optimizer_(optimizer), weights_(block_of(config, weights)) {
+  require(shards().layout().ranks == ranks.size(), "an optimizer in {} shards for {} ranks",
+          shards().layout().ranks, ranks.size());
+  for (const std::vector<int>& set : shards().holder_sets()) {
+    const bool is_holder = std::ranges::binary_search(set, ranks.rank());
+    std::unique_ptr<Communicator> part = ranks.split(is_holder ? 1 : 0, 0);
+    holders_.push_back(is_holder ? std::move(part) : nullptr);
+  }
+  for (const ParameterShards::PlacedBucket& placed : shards().held_by(ranks.rank()))
+    buckets_.push_back({placed, holders_[placed.bucket->holders].get()});
+  std::ranges::stable_sort(buckets_, [](const SharedBucket& a, const SharedBucket& b) {
+    return a.placed.bucket->layer > b.placed.bucket->layer;
+  });
 }
 
 void Replicas::layer_is_done(const Context& context, std::int64_t layer) {
   if (ranks_.size() == 1) return;
-  while (begun_ < buckets_.size() && buckets_[begun_]->layer >= layer) {
+  while (begun_ < buckets_.size() && buckets_[begun_].placed.bucket->layer >= layer) {
+    const SharedBucket& next = buckets_[begun_++];
     // The one before has travelled meanwhile: two are in memory at most.
     std::optional<ReduceScatter> before = std::move(reduction_);
-    reduction_.emplace(ranks_, optimizer_.gradient_block().values(), buckets_[begun_++]->bounds);
+    reduction_.emplace(*next.holders, optimizer_.gradient_block().values(), next.placed.bounds());
     if (before) before->finish(context.pool);
   }
 }
@@ -71,41 +83,64 @@ double Replicas::gradient_norm(const Context& context) const {
 }
 
 void Replicas::gather_weights() {
-  std::vector<Transfers> gathers;
-  for (const ParameterShards::Bucket& bucket : optimizer_.shards().buckets()) {
-    std::vector<std::size_t> bounds = bucket.bounds;
+  Transfers gathers;
+  for (const SharedBucket& bucket : buckets_) {
+    std::vector<std::size_t> bounds = bucket.placed.bounds();
     for (std::size_t& bound : bounds) bound *= sizeof(float);
-    gathers.push_back(all_gather(ranks_, weights_.bytes(), bounds));
+    gathers.add(all_gather(*bucket.holders, weights_.bytes(), bounds));
   }
-  for (Transfers& gather : gathers) gather.wait();
+  gathers.wait();
 }
 
-Moments Replicas::gather_moments(const ModelConfig& config) const {
-  const Moments& own = optimizer_.moments();
+TransformerWeights Replicas::gather_shards(TransformerWeights own, const Tensor& block, Tensor* all_block,
+                                           const std::function<bool(const ParameterSpec&)>& has) const {
   if (!is_first()) {
-    const Transfer first = ranks_.send(own.first_block.bytes(), 0, kFirstMomentsTag);
-    const Transfer second = ranks_.send(own.second_block.bytes(), 0, kSecondMomentsTag);
-    first.wait();
-    second.wait();
+    ranks_.send(block.bytes(), 0, kShardTag).wait();
     return {};
   }
-  if (ranks_.size() == 1) return own;
-  const OptimizerKind kind = optimizer_.kind();
-  const DType dtype = optimizer_.dtype();
-  const ParameterShards& shards = optimizer_.shards();
-  Moments all = zero_moments(config, kind, dtype, ParameterShards(config, kind, 1), 0);
-  for (int r = 0; r < ranks_.size(); ++r) {
-    Moments part = r == 0 ? own : zero_moments(config, kind, dtype, shards, r);
-    if (r > 0) {
-      const Transfer first = ranks_.receive(part.first_block.bytes(), r, kFirstMomentsTag);
-      const Transfer second = ranks_.receive(part.second_block.bytes(), r, kSecondMomentsTag);
-      first.wait();
-      second.wait();
-    }
-    copy_shard(config, part.first, shards, r, all.first);
-    copy_shard(config, part.second, shards, r, all.second);
+  TransformerWeights all = zero_weights(config_, all_block, block.dtype(), [&](const ParameterSpec& spec) {
+    return has(spec) ? spec.shape.front() : 0;
+  });
+  copy_shard(config_, own, shards(), 0, all);
+  for (int r = 1; r < ranks_.size(); ++r) {
+    Tensor part_block;
+    TransformerWeights part = zero_weights(
+        config_, &part_block, block.dtype(),
+        [&](const ParameterSpec& spec) { return has(spec) ? shards().rows(spec, r).count() : 0; });
+    ranks_.receive(part_block.bytes(), r, kShardTag).wait();
+    copy_shard(config_, part, shards(), r, all);
   }
   return all;
+}
+
+Moments Replicas::gather_moments() const {
+  const Moments& own = optimizer_.moments();
+  if (ranks_.size() == 1) return own;
+  Moments all;
+  all.first = gather_shards(own.first, own.first_block, &all.first_block, has_all);
+  all.second = gather_shards(own.second, own.second_block, &all.second_block, [&](const ParameterSpec& spec) {
+    return !is_muons(optimizer_.kind(), spec.kind);
+  });
+  return all;
+}
+
+TransformerWeights Replicas::gather_all(const TransformerWeights& held) const {
+  if (shards().layout().is_replicated()) return is_first() ? held : TransformerWeights();
+  Tensor block;
+  TransformerWeights own = zero_weights(config_, &block, DType::f32, [&](const ParameterSpec& spec) {
+    return shards().rows(spec, ranks_.rank()).count();
+  });
+  std::vector<Tensor> places;
+  visit_parameters(config_, own,
+                   [&](const ParameterSpec&, Tensor& value, Tensor*) { places.push_back(value); });
+  TransformerWeights views = held;  // shares the tensors' storage
+  visit_parameters(config_, views, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+    Tensor& place = places[spec.index];
+    if (!place.defined()) return;
+    const ParameterShards::Rows rows = shards().rows(spec, ranks_.rank());
+    std::memcpy(place.data(), value.rows(rows.begin, rows.end).data(), place.byte_size());
+  });
+  return gather_shards(std::move(own), block, nullptr, has_all);
 }
 
 }  // namespace fathom

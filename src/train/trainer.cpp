@@ -6,14 +6,17 @@
 #include <cmath>
 #include <cstddef>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "dist/collectives.h"
+#include "dist/expert_exchange.h"
 #include "dist/local_communicator.h"
 #include "model/fp8_weights.h"
 #include "model/transformer.h"
@@ -26,6 +29,8 @@
 #include "train/needle.h"
 #include "train/needle_picture.h"
 #include "train/optimizer.h"
+#include "train/parallel_layout.h"
+#include "train/parameter_shards.h"
 #include "train/replicas.h"
 #include "train/run_facts.h"
 #include "train/run_folder.h"
@@ -39,9 +44,35 @@
 namespace fathom {
 namespace {
 
-TransformerWeights initial_weights(const TrainOptions& options, const ModelConfig& config) {
-  if (!options.init) return random_weights(config, static_cast<std::uint64_t>(options.training.seed));
-  return load_initial_weights(*options.init, config);
+TransformerWeights initial_weights(const TrainOptions& options, const ModelConfig& config,
+                                   const RowsKept& kept) {
+  if (options.init) return load_initial_weights(*options.init, config, kept);
+  return random_weights(config, static_cast<std::uint64_t>(options.training.seed), nullptr, kept);
+}
+
+/// Ranks of one node follow one another, as many on each, or each counts as a node of its own.
+int ranks_per_node(Communicator& ranks) {
+  const std::vector<std::uint64_t> nodes = all_gather_values(ranks, ranks.node());
+  const auto first = static_cast<std::size_t>(std::ranges::count(nodes, nodes.front()));
+  if (nodes.size() % first != 0) return 1;
+  std::set<std::uint64_t> seen;
+  for (std::size_t i = 0; i < nodes.size(); i += first) {
+    const bool is_one = std::all_of(nodes.begin() + static_cast<std::ptrdiff_t>(i),
+                                    nodes.begin() + static_cast<std::ptrdiff_t>(i + first),
+                                    [&](std::uint64_t node) { return node == nodes[i]; });
+    if (!is_one || !seen.insert(nodes[i]).second) return 1;
+  }
+  return static_cast<int>(first);
+}
+
+/// The exchange of the ranks that share experts out; null where each has all of them.
+std::unique_ptr<ExpertExchange> open_experts(Communicator& ranks, const ParallelLayout& layout,
+                                             const ModelConfig& config) {
+  check_layout(layout, config);
+  if (layout.expert_parallel == 1) return nullptr;
+  const std::unique_ptr<Communicator> group = ranks.split(ranks.rank() / layout.expert_parallel, 0);
+  const int on_node = ranks_per_node(*group);
+  return std::make_unique<ExpertExchange>(*group, config.n_routed_experts, on_node);
 }
 
 /// One run: what it owns, and its loop. Of several ranks each has one; the first also has what is written.
@@ -52,15 +83,17 @@ class Run {
         training_(options.training),
         ranks_(ranks),
         plan_(training_, "config"),
-        context_{pool, training_.precision},
         manifest_(load_data_manifest(options.data)),
         config_(config_for_run(options, manifest_)),
+        layout_{ranks.size(), options.expert_parallel},
+        experts_(open_experts(ranks, layout_, config_)),
+        context_{pool, training_.precision, experts_.get()},
         folder_(open_folder()),
         resumed_(find_checkpoint()),
-        weights_(resumed_ ? load_training_weights(checkpoint_folder(*resumed_), config_)
-                          : initial_weights(options, config_)),
-        optimizer_(config_, weights_, moments_dtype(training_.precision), training_.optimizer, ranks.rank(),
-                   ranks.size()),
+        weights_(resumed_ ? load_training_weights(checkpoint_folder(*resumed_), config_, kept())
+                          : initial_weights(options, config_, kept())),
+        optimizer_(config_, weights_, moments_dtype(training_.precision), training_.optimizer,
+                   ParameterShards(config_, training_.optimizer, layout_), ranks.rank()),
         replicas_(ranks, config_, weights_, optimizer_),
         average_(initial_average()),
         train_data_(open_sources(options.data, manifest_, "train", pool)),
@@ -73,6 +106,10 @@ class Run {
         evaluation_(held_out_data_, tokenizer_, training_.sequence_length, training_.micro_batch(),
                     training_.eval_tokens) {
     check_needle_length();
+    require(
+        !experts_ || training_.needle_length == 0,
+        "training.needle_length: one process reads the needles' texts, and it has not all experts: leave it "
+        "out, and use `fathom needle` on a checkpoint");
     require(ranks.size() == 1 || training_.balance != Balance::aux_loss || training_.micro_batch_size > 0,
             "training.balance is aux_loss, a loss of all tokens of a forward pass: on several processes set "
             "training.micro_batch_size, or those would depend on their number");
@@ -107,6 +144,9 @@ class Run {
   }
 
  private:
+  /// What this rank holds.
+  [[nodiscard]] RowsKept kept() const { return rows_on(layout_, config_, ranks_.rank()); }
+
   [[nodiscard]] bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   [[nodiscard]] bool is_due(std::int64_t interval) const {
     return state_.step == training_.steps || (interval > 0 && state_.step % interval == 0);
@@ -243,7 +283,7 @@ class Run {
   std::optional<WeightAverage> initial_average() {
     if (training_.ema_decay == 0) return std::nullopt;
     std::optional<TransformerWeights> saved;
-    if (resumed_) saved = load_average(checkpoint_folder(*resumed_), config_);
+    if (resumed_) saved = load_average(checkpoint_folder(*resumed_), config_, kept());
     return WeightAverage(config_, weights_, saved ? std::move(*saved) : copy_weights(config_, weights_),
                          training_.ema_decay);
   }
@@ -287,7 +327,9 @@ class Run {
 
   /// On the first rank; with one rank they share storage.
   [[nodiscard]] TrainedTensors gathered_tensors() {
-    return trained_tensors(weights_, replicas_.gather_moments(config_), average_);
+    std::optional<TransformerWeights> average;
+    if (average_) average = replicas_.gather_all(average_->weights());
+    return trained_tensors(replicas_.gather_all(weights_), replicas_.gather_moments(), std::move(average));
   }
 
   void save_in_background() {
@@ -336,9 +378,11 @@ class Run {
   const TrainingConfig& training_;
   Communicator& ranks_;
   TrainingPlan plan_;
-  Context context_;
   DataManifest manifest_;
   ModelConfig config_;
+  ParallelLayout layout_;
+  std::unique_ptr<ExpertExchange> experts_;  // where they are shared out
+  Context context_;
   std::unique_ptr<RunFolder> folder_;    // of the first rank
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
   TransformerWeights weights_;

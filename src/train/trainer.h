@@ -21,10 +21,11 @@ struct TrainOptions {
   std::filesystem::path data;                 // made by `fathom prepare`
   std::filesystem::path output;               // the run folder
   std::optional<std::filesystem::path> init;  // a model folder to begin with; else random weights
-  bool resume = false;                        // continue from the newest checkpoint, if there is one
-  std::optional<std::int64_t> stop_at;        // end there with a checkpoint, though the schedule goes on
-  std::function<void()> on_start;             // called when all is found to fit, before the first step
-  const std::atomic<bool>* stop = nullptr;    // when raised, end after the step under way with a checkpoint
+  int expert_parallel = 1;  // ranks that share the routed experts out; divides the number of ranks
+  bool resume = false;      // continue from the newest checkpoint, if there is one
+  std::optional<std::int64_t> stop_at;      // end there with a checkpoint, though the schedule goes on
+  std::function<void()> on_start;           // called when all is found to fit, before the first step
+  const std::atomic<bool>* stop = nullptr;  // when raised, end after the step under way with a checkpoint
 };
 
 /// The config that a run trains: the model's, with the tokens that begin and end a text in the data. Throws
@@ -52,10 +53,13 @@ TrainResult train(const TrainOptions& options, ThreadPool& pool);
 /// One of several ranks that train one model together; all of them call this with the same options, and see
 /// the same folders. Each takes its share of a step's sequences, sums of gradients and weights' updates
 /// (train/replicas.h); the first one alone writes, shows progress, and heeds `on_start` and `stop`. The
-/// weights after step n are the same in every run with as many ranks, and but for the rounding of sums those
-/// of one process; a run may be resumed with another number of ranks.
-/// Memory of each: as above, but a part of the moments only; on the first one for a while, with each
-/// checkpoint, all of them. An error of one rank is thrown there alone: the caller has to end the others.
+/// weights after step n are the same in every run with as many ranks, laid out as these, and but for the
+/// rounding of sums those of one process (with `expert_parallel` in BF16 and FP8: and of what travels back in
+/// BF16); a run may be resumed with other ranks. The node that a rank is on decides how tokens go to their
+/// experts (dist/expert_exchange.h).
+/// Memory of each: as above, but a part of the moments and of the experts only; on the first one for a while,
+/// with each checkpoint, all that is in it. An error of one rank is thrown there alone: the caller has to end
+/// the others.
 TrainResult train(const TrainOptions& options, Communicator& ranks, ThreadPool& pool);
 
 }  // namespace fathom

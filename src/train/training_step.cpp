@@ -49,6 +49,15 @@ LossFactors TrainingStep::loss_factors(const TrainingPlan::Step& step) const {
   return {step.mtp_loss_factor, balance_factor(training_, config_)};
 }
 
+std::int64_t TrainingStep::passes_of_step(const Context& context, std::int64_t batch_size,
+                                          const BatchShare& share) const {
+  if (training_.micro_batch_size == 0) return context.expert_peers != nullptr || share.count > 0 ? 1 : 0;
+  if (context.expert_peers == nullptr) return share.count / training_.micro_batch_size;
+  // Ranks whose experts others need go through as many passes as they do, the last ones without tokens.
+  const std::int64_t units = batch_size / training_.micro_batch_size;
+  return (units + replicas_.ranks().size() - 1) / replicas_.ranks().size();
+}
+
 Losses TrainingStep::local_gradients(const Context& context, const TrainingState& state) {
   const TrainingPlan::Step step = plan_.at(state.step);
   const LossFactors factors = loss_factors(step);
@@ -56,13 +65,16 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
   const BatchShare share = share_of_batch(
       step.batch_size, std::max(training_.micro_batch_size, std::int64_t{1}), ranks.rank(), ranks.size());
   const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : share.count;
+  const std::int64_t passes = passes_of_step(context, step.batch_size, share);
   const auto part = static_cast<double>(micro) / static_cast<double>(step.batch_size);
   Losses sum;
   sum.mtp.resize(static_cast<std::size_t>(config_.num_nextn_predict_layers));
   sum.expert_load.resize(moe_layers_.size(),
                          std::vector<std::int64_t>(static_cast<std::size_t>(config_.n_routed_experts)));
-  for (std::int64_t done = 0; done < share.count; done += micro) {
-    const Batch batch = loader_.batch(state.sequences + share.first + done, micro);
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    const std::int64_t done = std::min(pass * micro, share.count);
+    const Batch batch =
+        loader_.batch(state.sequences + share.first + done, std::min(micro, share.count - done));
     Transformer::Saved saved;
     const Losses losses = model_.forward(context, batch, factors, &saved);
     sum.main += part * losses.main;
@@ -70,8 +82,9 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
     sum.balance += part * losses.balance;
     sum.targets += losses.targets;
     add_load(sum.expert_load, losses.expert_load);
-    if (!std::isfinite(sum.total(factors))) return sum;
-    const bool is_last = done + micro == share.count;
+    // Where others wait for this rank's experts, it goes on.
+    if (!std::isfinite(sum.total(factors)) && context.expert_peers == nullptr) return sum;
+    const bool is_last = pass + 1 == passes;
     model_.backward(context, batch, factors, part, saved, optimizer_.gradients(), [&](std::int64_t layer) {
       if (is_last) replicas_.layer_is_done(context, layer);
     });

@@ -48,6 +48,9 @@ class TrainingStep {
  private:
   void add_moe_layer(std::string name, MoeWeights& moe);
 
+  /// Forward and backward passes of this rank.
+  [[nodiscard]] std::int64_t passes_of_step(const Context& context, std::int64_t batch_size,
+                                            const BatchShare& share) const;
   /// Over the own share: adds to the optimizer's gradients, and returns the own part of the losses.
   [[nodiscard]] Losses local_gradients(const Context& context, const TrainingState& state);
   [[nodiscard]] Losses sum_over_ranks(Losses losses) const;

@@ -17,16 +17,17 @@ struct TensorPair {
   Tensor second;
 };
 
-/// The tensors of two sets of weights of one model, parameter by parameter.
+/// The tensors of two sets of weights of the same parameters, one by one.
 std::vector<TensorPair> pairs_of(const ModelConfig& config, TransformerWeights& first,
                                  TransformerWeights& second) {
   std::vector<TensorPair> pairs;
   visit_parameters(config, first, [&](const ParameterSpec&, Tensor& value, Tensor*) {
-    pairs.push_back({value, {}});
+    if (value.defined()) pairs.push_back({value, {}});
   });
   std::size_t i = 0;
-  visit_parameters(config, second,
-                   [&](const ParameterSpec&, Tensor& value, Tensor*) { pairs[i++].second = value; });
+  visit_parameters(config, second, [&](const ParameterSpec&, Tensor& value, Tensor*) {
+    if (value.defined()) pairs[i++].second = value;
+  });
   return pairs;
 }
 
@@ -52,7 +53,7 @@ void WeightAverage::update(const Context& context) {
 
 TransformerWeights copy_weights(const ModelConfig& config, const TransformerWeights& weights) {
   TransformerWeights source = weights;  // shares the tensors' storage
-  TransformerWeights copy = zero_weights(config);
+  TransformerWeights copy = zero_weights(config, nullptr, DType::f32, rows_defined_in(config, weights));
   std::vector<TensorPair> pairs = pairs_of(config, source, copy);
   for (TensorPair& pair : pairs) std::memcpy(pair.second.data(), pair.first.data(), pair.first.byte_size());
   return copy;

@@ -111,6 +111,36 @@ TEST_F(TrainJobTest, ARunGoesOnWithAnotherNumberOfProcesses) {
   expect_same_curve("parts", "whole");
 }
 
+TEST_F(TrainJobTest, ExpertsSharedOutGiveTheSameCurveAndTheSameKindOfCheckpoint) {
+  ASSERT_EQ(test::run_fathom(arguments("whole")).status, 0);
+  for (const int processes : {2, 4}) {
+    const std::string name = "on" + std::to_string(processes);
+    const ProgramResult result = mpirun_fathom(processes, arguments(name, {"--expert-parallel", "2"}));
+    ASSERT_EQ(result.status, 0) << result.err;
+    expect_same_curve(name, "whole");
+  }
+  ASSERT_EQ(mpirun_fathom(4, arguments("again", {"--expert-parallel", "2"})).status, 0);
+  EXPECT_EQ(bytes("again"), bytes("on4"));
+
+  ASSERT_EQ(mpirun_fathom(4, arguments("parts", {"--stop-at", "3", "--expert-parallel", "4"})).status, 0);
+  ASSERT_EQ(mpirun_fathom(2, arguments("parts", {"--stop-at", "5", "--expert-parallel", "2"})).status, 0);
+  ASSERT_EQ(test::run_fathom(arguments("parts")).status, 0);
+  expect_same_curve("parts", "whole");
+}
+
+TEST_F(TrainJobTest, ExpertsMustDivideOverProcesses) {
+  const ProgramResult three = mpirun_fathom(2, arguments("run", {"--expert-parallel", "3"}));
+  EXPECT_NE(three.status, 0);
+  EXPECT_THAT(three.err, HasSubstr("experts over 3 processes do not fit 2 processes"));
+  const ProgramResult uneven = mpirun_fathom(3, arguments("run", {"--expert-parallel", "3"}));
+  EXPECT_NE(uneven.status, 0);
+  EXPECT_THAT(uneven.err, HasSubstr("8 experts do not divide over 3 processes"));
+  const ProgramResult needles =
+      mpirun_fathom(2, arguments("run", {"--expert-parallel", "2", "--set", "training.needle_length=16"}));
+  EXPECT_NE(needles.status, 0);
+  EXPECT_FALSE(std::filesystem::exists(run_of("run") + "/checkpoints"));
+}
+
 TEST_F(TrainJobTest, WhateverProcessIsKilledTheJobEndsAndGoesOnToTheSameBytes) {
   const std::vector<std::string> longer = {"--steps", "24"};
   ASSERT_EQ(mpirun_fathom(3, arguments("whole", longer)).status, 0);

@@ -9,8 +9,8 @@
 
 namespace fathom::test {
 
-void on_ranks(int count, const std::function<void(Communicator& ranks)>& body) {
-  const std::vector<std::unique_ptr<Communicator>> ranks = local_communicators(count);
+void on_ranks(int count, const std::function<void(Communicator& ranks)>& body, int ranks_per_node) {
+  const std::vector<std::unique_ptr<Communicator>> ranks = local_communicators(count, ranks_per_node);
   std::vector<std::exception_ptr> errors(ranks.size());
   std::vector<std::thread> threads;
   for (std::size_t r = 0; r < ranks.size(); ++r)

@@ -16,7 +16,7 @@ TEST(ParameterShardsTest, EveryRowBelongsToOneRankWhateverTheModel) {
   for (const auto& [name, config] : test::tiny_models())
     for (const OptimizerKind optimizer : {OptimizerKind::adamw, OptimizerKind::muon})
       for (const int ranks : {1, 2, 3, 8, 1000}) {
-        const ParameterShards shards(config, optimizer, ranks);
+        const ParameterShards shards(config, optimizer, {.ranks = ranks});
         for (const ParameterSpec& spec : parameter_specs(config)) {
           std::int64_t next = 0;
           for (int r = 0; r < ranks; ++r) {
@@ -37,12 +37,12 @@ TEST(ParameterShardsTest, OfEachLayerShardsAreAsLongAsEachOtherButForARow) {
     widest[spec.layer] = std::max(widest[spec.layer], element_count(spec.shape) / spec.shape.front());
   constexpr std::int64_t kGap = 16;
   for (const int ranks : {2, 3, 7}) {
-    const ParameterShards shards(config, OptimizerKind::adamw, ranks);
-    for (const auto& [layer, bounds] : shards.buckets())
-      for (std::size_t r = 0; r + 1 < bounds.size(); ++r)
-        EXPECT_NEAR(static_cast<double>(bounds[r + 1] - bounds[r]),
-                    static_cast<double>(bounds.back() - bounds.front()) / ranks,
-                    static_cast<double>(widest[layer] + kGap));
+    const ParameterShards shards(config, OptimizerKind::adamw, {.ranks = ranks});
+    for (const ParameterShards::Bucket& bucket : shards.buckets())
+      for (std::size_t r = 0; r + 1 < bucket.bounds.size(); ++r)
+        EXPECT_NEAR(static_cast<double>(bucket.bounds[r + 1] - bucket.bounds[r]),
+                    static_cast<double>(bucket.bounds.back()) / ranks,
+                    static_cast<double>(widest[bucket.layer] + kGap));
   }
 }
 
@@ -51,19 +51,53 @@ TEST(ParameterShardsTest, BucketsAreLayersInTheOrderOfTheBlock) {
   config.num_nextn_predict_layers = 1;
   std::vector<std::int64_t> layers;
   std::size_t next = 0;
-  const ParameterShards shards(config, OptimizerKind::adamw, 2);
-  for (const auto& [layer, bounds] : shards.buckets()) {
-    layers.push_back(layer);
-    EXPECT_EQ(bounds.front(), next);
-    next = bounds.back();
+  const ParameterShards shards(config, OptimizerKind::adamw, {.ranks = 2});
+  for (const ParameterShards::PlacedBucket& placed : shards.held_by(1)) {
+    layers.push_back(placed.bucket->layer);
+    EXPECT_EQ(placed.own, 1);
+    EXPECT_EQ(placed.bounds().front(), next);
+    next = placed.bounds().back();
   }
   EXPECT_THAT(layers, testing::ElementsAre(-1, 0, 1, 2, -1, 3)) << "embedding, layers, norm and head, MTP";
   EXPECT_EQ(static_cast<std::int64_t>(next), block_offsets(config).back());
 }
 
+TEST(ParameterShardsTest, OnlyRanksThatHoldAnExpertMoveIt) {
+  const ModelConfig config = test::tiny_v3();  // 8 experts
+  for (const OptimizerKind optimizer : {OptimizerKind::adamw, OptimizerKind::muon}) {
+    const ParallelLayout layout{.ranks = 4, .expert_parallel = 2};
+    const ParameterShards shards(config, optimizer, layout);
+    for (const ParameterSpec& spec : parameter_specs(config)) {
+      std::int64_t rows = 0;
+      for (int r = 0; r < layout.ranks; ++r) {
+        const std::int64_t count = shards.rows(spec, r).count();
+        rows += count;
+        const bool is_elsewhere = spec.expert >= 0 && spec.expert / 4 != r % 2;
+        EXPECT_TRUE(count == 0 || !is_elsewhere) << spec.name << " on " << r;
+      }
+      EXPECT_EQ(rows, spec.shape.front()) << spec.name;
+    }
+    EXPECT_THAT(shards.holder_sets(),
+                testing::UnorderedElementsAre(testing::ElementsAre(0, 1, 2, 3), testing::ElementsAre(0, 2),
+                                              testing::ElementsAre(1, 3)));
+  }
+}
+
+// A rank's block has no room for what it does not hold.
+TEST(ParameterShardsTest, BucketsFillEachRanksBlockOfWeights) {
+  const ModelConfig config = test::tiny_v3();
+  const ParallelLayout layout{.ranks = 4, .expert_parallel = 4};
+  const ParameterShards shards(config, OptimizerKind::adamw, layout);
+  for (int r = 0; r < layout.ranks; ++r) {
+    const TransformerWeights weights = zero_weights(config, nullptr, DType::f32, rows_on(layout, config, r));
+    EXPECT_EQ(static_cast<std::int64_t>(shards.held_by(r).back().bounds().back()),
+              block_of(config, weights).size());
+  }
+}
+
 TEST(ParameterShardsTest, MuonsMatricesAreNotCut) {
   const ModelConfig config = test::tiny_v3();
-  const ParameterShards shards(config, OptimizerKind::muon, 9);
+  const ParameterShards shards(config, OptimizerKind::muon, {.ranks = 9});
   bool cuts_others = false;
   for (const ParameterSpec& spec : parameter_specs(config))
     for (int r = 0; r < 9; ++r) {
@@ -82,10 +116,11 @@ TEST(ParameterShardsTest, BoundsAreThePlacesOfTheRowsInABlockOfWeights) {
   constexpr int kRanks = 5;
   TransformerWeights weights = zero_weights(config);
   Tensor block = block_of(config, weights);
-  const ParameterShards shards(config, OptimizerKind::adamw, kRanks);
-  for (const auto& [layer, bounds] : shards.buckets())
+  const ParameterShards shards(config, OptimizerKind::adamw, {.ranks = kRanks});
+  for (const ParameterShards::PlacedBucket& placed : shards.held_by(0))
     for (int r = 0; r < kRanks; ++r) {
       const auto at = static_cast<std::size_t>(r);
+      const std::vector<std::size_t> bounds = placed.bounds();
       std::ranges::fill(block.values().subspan(bounds[at], bounds[at + 1] - bounds[at]),
                         static_cast<float>(r));
     }

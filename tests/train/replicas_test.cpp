@@ -9,17 +9,22 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "base/rng.h"
 #include "dist/collectives.h"
+#include "dist/expert_exchange.h"
 #include "support/ranks.h"
 #include "support/shared_data.h"
 #include "support/tiny_model.h"
 #include "train/batch_loader.h"
 #include "train/data_folder.h"
+#include "train/parallel_layout.h"
+#include "train/parameter_shards.h"
 #include "train/token_dataset.h"
 #include "train/training_step.h"
 
@@ -60,6 +65,8 @@ struct Recipe {
   std::int64_t batch_size = 8;
   std::int64_t micro_batch_size = 1;
   DType moments = DType::f32;
+  int expert_parallel = 1;
+  int ranks_per_node = 0;
 };
 
 class ReplicasTest : public testing::Test {
@@ -80,6 +87,33 @@ class ReplicasTest : public testing::Test {
     data_ = std::make_unique<TokenDataset>(folder_.path(), manifest, "train", pool);
   }
 
+  /// All parameters as one block, each row as the rank has it that moves it.
+  std::vector<float> whole(Communicator& ranks, const ParameterShards& shards,
+                           TransformerWeights weights) const {
+    const std::vector<std::int64_t> offsets = block_offsets(config_);
+    std::vector<double> values(static_cast<std::size_t>(offsets.back()));
+    visit_parameters(config_, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+      const ParameterShards::Rows rows = shards.rows(spec, ranks.rank());
+      if (rows.count() == 0) return;
+      const std::int64_t width = value.size() / value.dim(0);
+      std::ranges::copy(value.rows(rows.begin, rows.end).values(),
+                        values.begin() + offsets[spec.index] + rows.begin * width);
+    });
+    all_sum(ranks, std::span(values));
+    return {values.begin(), values.end()};
+  }
+
+  /// Whatever a rank holds is as on the rank that moves it.
+  void expect_held(TransformerWeights weights, const std::vector<float>& all) const {
+    const std::vector<std::int64_t> offsets = block_offsets(config_);
+    visit_parameters(config_, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+      if (!value.defined()) return;
+      const std::span<const float> wanted = std::span(all).subspan(
+          static_cast<std::size_t>(offsets[spec.index]), static_cast<std::size_t>(value.size()));
+      EXPECT_TRUE(std::ranges::equal(value.values(), wanted)) << spec.name;
+    });
+  }
+
   /// Trains two steps on so many ranks; checks that all of them see the same.
   Outcome train(const Recipe& recipe, int ranks) const {
     TrainingConfig training;
@@ -97,9 +131,17 @@ class ReplicasTest : public testing::Test {
     std::map<int, Outcome> outcomes;
     test::on_ranks(ranks, [&](Communicator& communicator) {
       ThreadPool pool(2);
-      const Context context{pool};
-      TransformerWeights weights = random_weights(config_, 1);
-      Optimizer optimizer(config_, weights, recipe.moments, recipe.optimizer, communicator.rank(), ranks);
+      const ParallelLayout layout{ranks, ranks > 1 ? recipe.expert_parallel : 1};
+      const std::unique_ptr<Communicator> group =
+          communicator.split(communicator.rank() / layout.expert_parallel, 0);
+      std::optional<ExpertExchange> experts;
+      if (layout.expert_parallel > 1)
+        experts.emplace(*group, config_.n_routed_experts, std::max(1, recipe.ranks_per_node));
+      const Context context{pool, Precision::f32, experts ? &*experts : nullptr};
+      TransformerWeights weights =
+          random_weights(config_, 1, nullptr, rows_on(layout, config_, communicator.rank()));
+      const ParameterShards shards(config_, recipe.optimizer, layout);
+      Optimizer optimizer(config_, weights, recipe.moments, recipe.optimizer, shards, communicator.rank());
       Replicas replicas(communicator, config_, weights, optimizer);
       TrainingStep step(config_, training, plan, weights, loader, optimizer, replicas);
       TrainingState state;
@@ -110,20 +152,16 @@ class ReplicasTest : public testing::Test {
         outcome.norms.push_back(gradients.norm);
         outcome.load = gradients.losses.expert_load;
         if (i == 0) {
-          Tensor block = optimizer.gradient_block().clone();
-          for (const auto& [layer, bounds] : optimizer.shards().buckets()) {
-            std::vector<std::size_t> places = bounds;
-            for (std::size_t& place : places) place *= sizeof(float);
-            all_gather(communicator, block.bytes(), places).wait();
-          }
-          outcome.gradients.assign(block.values().begin(), block.values().end());
+          outcome.gradients = whole(communicator, shards, optimizer.gradients());
         }
         step.update(context, gradients, state);
         EXPECT_THAT(optimizer.gradient_block().values(), testing::Each(0.0F));
       }
-      const Tensor block = block_of(config_, weights);
-      outcome.weights.assign(block.values().begin(), block.values().end());
-      Moments moments = replicas.gather_moments(config_);
+      outcome.weights = whole(communicator, shards, weights);
+      expect_held(weights, outcome.weights);
+      Moments moments = replicas.gather_moments();
+      const TransformerWeights gathered = replicas.gather_all(weights);
+      if (communicator.rank() == 0) expect_held(gathered, outcome.weights);
       EXPECT_EQ(state.sequences, 2 * recipe.batch_size);
       const std::scoped_lock lock(mutex);
       if (communicator.rank() == 0 && recipe.moments == DType::f32) {
@@ -193,12 +231,32 @@ INSTANTIATE_TEST_SUITE_P(
       return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
     });
 
+INSTANTIATE_TEST_SUITE_P(
+    SharedExperts, ReplicasOfTest,
+    testing::Values(
+        std::tuple(Recipe{.name = "ByTwo", .expert_parallel = 2}, 2),
+        std::tuple(Recipe{.name = "ByTwoAndData", .expert_parallel = 2}, 4),
+        std::tuple(Recipe{.name = "ByFour", .micro_batch_size = 0, .expert_parallel = 4}, 4),
+        std::tuple(Recipe{.name = "ByFourOfTwoNodes", .expert_parallel = 4, .ranks_per_node = 2}, 4),
+        std::tuple(Recipe{.name = "ByEight", .expert_parallel = 8}, 8),
+        std::tuple(Recipe{.name = "ByFourAndData", .expert_parallel = 4}, 8),
+        std::tuple(
+            Recipe{.name = "UnevenShares", .batch_size = 6, .micro_batch_size = 2, .expert_parallel = 2}, 4),
+        std::tuple(
+            Recipe{.name = "WithoutTokens", .batch_size = 3, .micro_batch_size = 1, .expert_parallel = 4}, 4),
+        std::tuple(
+            Recipe{.name = "WithoutShare", .batch_size = 3, .micro_batch_size = 0, .expert_parallel = 4}, 4),
+        std::tuple(Recipe{.name = "Muon", .optimizer = OptimizerKind::muon, .expert_parallel = 2}, 4)),
+    [](const auto& test) {
+      return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
+    });
+
 TEST_F(ReplicasTest, WithOneRankGatheringCopiesNothing) {
   test::on_ranks(1, [&](Communicator& ranks) {
     TransformerWeights weights = random_weights(config_, 1);
     Optimizer optimizer(config_, weights);
     Replicas replicas(ranks, config_, weights, optimizer);
-    EXPECT_EQ(replicas.gather_moments(config_).first_block.data(), optimizer.moments().first_block.data());
+    EXPECT_EQ(replicas.gather_moments().first_block.data(), optimizer.moments().first_block.data());
   });
 }
 

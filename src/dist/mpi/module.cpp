@@ -18,8 +18,9 @@ namespace {
 
 class MpiCommunicator : public Communicator {
  public:
-  MpiCommunicator(std::shared_ptr<MpiThread> thread, MPI_Comm comm, std::size_t longest_message)
-      : thread_(std::move(thread)), comm_(comm), longest_message_(longest_message) {
+  MpiCommunicator(std::shared_ptr<MpiThread> thread, MPI_Comm comm, std::uint64_t node,
+                  std::size_t longest_message)
+      : thread_(std::move(thread)), comm_(comm), node_(node), longest_message_(longest_message) {
     thread_->call([this] {
       require_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
       require_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
@@ -28,6 +29,7 @@ class MpiCommunicator : public Communicator {
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
+  [[nodiscard]] std::uint64_t node() const override { return node_; }
 
   Transfer send(std::span<const std::byte> bytes, int to, int tag) override {
     return in_pieces(
@@ -54,7 +56,7 @@ class MpiCommunicator : public Communicator {
       require_mpi(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
       require_mpi(MPI_Comm_set_errhandler(part, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     });
-    return std::make_unique<MpiCommunicator>(thread_, part, longest_message_);
+    return std::make_unique<MpiCommunicator>(thread_, part, node_, longest_message_);
   }
 
  private:
@@ -77,10 +79,26 @@ class MpiCommunicator : public Communicator {
 
   std::shared_ptr<MpiThread> thread_;
   MPI_Comm comm_;
+  std::uint64_t node_;
   std::size_t longest_message_;
   int rank_ = 0;
   int size_ = 1;
 };
+
+/// The lowest rank of the job among those that can share memory with this one.
+std::uint64_t node_of_process(MpiThread& thread) {
+  int first = 0;
+  thread.call([&] {
+    MPI_Comm node = MPI_COMM_NULL;
+    int rank = 0;
+    require_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
+    require_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+                "MPI_Comm_split_type");
+    require_mpi(MPI_Allreduce(&rank, &first, 1, MPI_INT, MPI_MIN, node), "MPI_Allreduce");
+    require_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+  });
+  return static_cast<std::uint64_t>(first);
+}
 
 /// That of the process, while it is in the job.
 std::weak_ptr<MpiThread> job_thread;  // NOLINT(cert-err58-cpp): its constructor does not throw
@@ -93,7 +111,8 @@ extern "C" {
 fathom::Communicator* fathom_mpi_join(const fathom::MpiOptions& options) {
   auto thread = std::make_shared<fathom::MpiThread>();
   fathom::job_thread = thread;
-  return new fathom::MpiCommunicator(std::move(thread), MPI_COMM_WORLD, options.longest_message);
+  const std::uint64_t node = fathom::node_of_process(*thread);
+  return new fathom::MpiCommunicator(std::move(thread), MPI_COMM_WORLD, node, options.longest_message);
 }
 
 void fathom_mpi_end(int status) {
