@@ -19,7 +19,7 @@ namespace {
 using kernels::Transpose;
 using kernels::WeightMatrix;
 
-constexpr std::size_t kTokensPerItem = 16;
+constexpr std::size_t kRowsPerItem = 16;
 
 constexpr TileScaling kDispatchedInput = {kDispatchFormat, kActivationScaling.least_amax};
 constexpr TileScaling kDispatchedGradient = {kDispatchFormat, kGradientScaling.least_amax};
@@ -211,7 +211,7 @@ RoutedExperts::InputGradients RoutedExperts::backward_input(const Context& conte
     const Tensor gate = saved.gate.f32(context);
     const Tensor up = saved.up.f32(context);
     context.pool.parallel_ranges(
-        static_cast<std::size_t>(groups.rows()), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
+        static_cast<std::size_t>(groups.rows()), kRowsPerItem, [&](std::size_t begin, std::size_t end) {
           for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
             const std::int64_t slot = groups.slot(row);
             const std::int64_t at = row * width;
@@ -260,7 +260,7 @@ void add_rows_back(const Context& context, const ExpertGroups& groups, const Ten
   float* out = y.f32();
   const float* in = rows.f32();
   context.pool.parallel_ranges(
-      static_cast<std::size_t>(y.dim(0)), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
+      static_cast<std::size_t>(y.dim(0)), kRowsPerItem, [&](std::size_t begin, std::size_t end) {
         for (auto t = static_cast<std::int64_t>(begin); t < static_cast<std::int64_t>(end); ++t) {
           const std::int64_t slot = groups.slot_begin(t);
           kernels::add_weighted_rows(in, groups.row_of_slot.data() + slot,
