@@ -28,7 +28,7 @@ struct Reception {
 /// What the ranks of one communicator share.
 class Mailboxes {
  public:
-  explicit Mailboxes(int size) : size_(size) {}
+  explicit Mailboxes(int size) : size_(size), arrival_(static_cast<std::size_t>(size)) {}
 
   [[nodiscard]] int size() const { return size_; }
 
@@ -41,6 +41,7 @@ class Mailboxes {
     }
     deliver(bytes, *box.awaited.front());
     box.awaited.pop_front();
+    arrival_[static_cast<std::size_t>(to)].notify_all();
   }
 
   std::shared_ptr<Reception> receive(int from, int to, int tag, std::span<std::byte> bytes) {
@@ -60,9 +61,9 @@ class Mailboxes {
     const std::scoped_lock lock(mutex_);
     return reception.arrived.has_value();
   }
-  std::size_t wait(const Reception& reception) {
+  std::size_t wait(const Reception& reception, int to) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return reception.arrived.has_value(); });
+    arrival_[static_cast<std::size_t>(to)].wait(lock, [&] { return reception.arrived.has_value(); });
     return *reception.arrived;
   }
 
@@ -73,8 +74,8 @@ class Mailboxes {
     Split& split = splits_[round];  // a map's elements stay where they are
     split.members[color].emplace(key, rank);
     ++split.asked;
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return split.asked == size_; });
+    all_asked_.notify_all();
+    all_asked_.wait(lock, [&] { return split.asked == size_; });
     const std::set<std::pair<int, int>>& members = split.members[color];
     std::shared_ptr<Mailboxes>& boxes = split.groups[color];
     if (!boxes) boxes = std::make_shared<Mailboxes>(static_cast<int>(members.size()));
@@ -97,15 +98,15 @@ class Mailboxes {
     std::map<int, std::shared_ptr<Mailboxes>> groups;
   };
 
-  void deliver(std::span<const std::byte> message, Reception& reception) {
+  static void deliver(std::span<const std::byte> message, Reception& reception) {
     std::copy_n(message.begin(), std::min(message.size(), reception.bytes.size()), reception.bytes.begin());
     reception.arrived = message.size();
-    changed_.notify_all();
   }
 
   int size_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::vector<std::condition_variable> arrival_;  // [receiver]: a message wakes no other rank
+  std::condition_variable all_asked_;             // for a split
   std::map<std::tuple<int, int, int>, Box> boxes_;
   std::map<int, std::int64_t> rounds_;  // rank -> splits that it has asked for
   std::map<std::int64_t, Split> splits_;
@@ -118,7 +119,7 @@ class LocalReceive : public Transfer::Progress {
 
   [[nodiscard]] bool done() const override { return boxes_->has_arrived(*reception_); }
   void wait() override {
-    const std::size_t sent = boxes_->wait(*reception_);
+    const std::size_t sent = boxes_->wait(*reception_, to_);
     require(sent == reception_->bytes.size(), "rank {} receives {} bytes from rank {}, which sent {}", to_,
             reception_->bytes.size(), from_, sent);
   }
