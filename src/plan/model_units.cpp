@@ -1,24 +1,11 @@
 #include "plan/model_units.h"
 
+#include "model/parameter_uses.h"
 #include "model/weights.h"
 #include "plan/training_cost.h"
 
 namespace fathom {
 namespace {
-
-/// How often a parameter works on one token.
-double uses_per_token(const ModelConfig& config, const ParameterSpec& spec) {
-  switch (spec.kind) {
-    case ParameterKind::expert:
-      return static_cast<double>(config.num_experts_per_tok) / static_cast<double>(config.n_routed_experts);
-    case ParameterKind::embedding:
-      return 0;  // a look-up
-    case ParameterKind::head:
-      return 1 + static_cast<double>(config.num_nextn_predict_layers);
-    default:
-      return 1;
-  }
-}
 
 void add_parameter(const ModelConfig& config, const ParameterSpec& spec, ModelUnit& unit) {
   const std::int64_t size = element_count(spec.shape);
