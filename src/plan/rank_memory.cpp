@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "dist/rank_stages.h"
 #include "numerics/block_scale.h"
-#include "plan/rank_stages.h"
 
 namespace fathom {
 namespace {

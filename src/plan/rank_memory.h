@@ -25,7 +25,7 @@ struct RankMemory {
 
 /// Of the rank that needs most.
 /// @param units  the model's (plan/model_units.h)
-/// @param first  where stages begin (plan/stage_split.h)
+/// @param first  where stages begin (dist/stage_split.h)
 RankMemory rank_memory(const TrainingTask& task, const TrainingLayout& layout, const PipelineShape& shape,
                        std::span<const ModelUnit> units, std::span<const std::size_t> first);
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "dist/rank_stages.h"
 #include "plan/expert_traffic.h"
-#include "plan/rank_stages.h"
 
 namespace fathom {
 namespace {

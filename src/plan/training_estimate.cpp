@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "plan/stage_split.h"
+#include "dist/stage_split.h"
 
 namespace fathom {
 namespace {

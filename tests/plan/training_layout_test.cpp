@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "plan/rank_stages.h"
+#include "dist/rank_stages.h"
 #include "support/error_text.h"
 #include "support/planned_training.h"
 

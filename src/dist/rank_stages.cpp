@@ -1,4 +1,4 @@
-#include "plan/rank_stages.h"
+#include "dist/rank_stages.h"
 
 #include <algorithm>
 

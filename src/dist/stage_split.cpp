@@ -1,4 +1,4 @@
-#include "plan/stage_split.h"
+#include "dist/stage_split.h"
 
 #include <algorithm>
 #include <limits>
