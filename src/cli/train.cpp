@@ -28,13 +28,16 @@
 namespace fathom::cli {
 namespace {
 
+constexpr std::string_view kSchedules = "1f1b, interleaved, zb1p, dualpipe or dualpipev";
+
 struct Options {
   std::string config;
   std::string data;
   std::string output;
   std::string init;
   std::optional<double> extend_context;
-  int expert_parallel = 1;
+  ParallelOptions parallel;
+  std::string schedule = "zb1p";
   bool resume = false;
   std::optional<std::int64_t> steps;
   std::optional<std::int64_t> seed;
@@ -91,7 +94,12 @@ void train(const Options& options, Communicator& ranks) {
   // The first process looks, as it takes the run's lock for it.
   train_options.data = broadcast_text(ranks, ranks.rank() == 0 ? data_folder(options) : std::string(), 0);
   if (!options.init.empty()) train_options.init = find_model_folder(options.init);
-  train_options.expert_parallel = options.expert_parallel;
+  train_options.parallel = options.parallel;
+  const std::optional<PipelineKind> schedule = pipeline_kind_named(options.schedule);
+  if (!schedule) throw UsageError(fmt::format("train: --schedule {}: take {}", options.schedule, kSchedules));
+  train_options.parallel.schedule = *schedule;
+  if (*schedule == PipelineKind::interleaved && train_options.parallel.stages_per_rank == 1)
+    train_options.parallel.stages_per_rank = 2;
   train_options.resume = options.resume;
   train_options.stop_at = options.stop_at;
 
@@ -151,8 +159,18 @@ void add_train(CLI::App& app) {
                    "given several times")
       ->allow_extra_args(false);
   command
-      ->add_option("--expert-parallel", options->expert_parallel,
-                   "Share the routed experts out over so many of the processes that mpirun started")
+      ->add_option("--pipeline-parallel", options->parallel.pipeline,
+                   "Share the layers out over so many of the processes that mpirun started")
+      ->check(at_least(1));
+  command->add_option("--schedule", options->schedule,
+                      fmt::format("Of the pipeline: {}; `fathom plan schedule` draws them", kSchedules));
+  command
+      ->add_option("--stages-per-rank", options->parallel.stages_per_rank,
+                   "Of the interleaved schedule: pieces of the model that each process has")
+      ->check(at_least(1));
+  command
+      ->add_option("--expert-parallel", options->parallel.experts,
+                   "Share the routed experts out over so many of the processes with the same layers")
       ->check(at_least(1));
   add_threads_option(*command, options->threads);
   CLI::Option* dry_run = command->add_flag(

@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/turns.h"
 #include "dist/collectives.h"
 #include "kernels/expert_rows.h"
 
 namespace fathom {
 namespace {
 
-constexpr std::size_t kTokensPerItem = 16;
+constexpr std::size_t kTokensAtOnce = 16;
 
 /// Whom a rank tells how much is to come.
 struct Counts {
@@ -116,7 +117,7 @@ ExpertHop::ExpertHop(Communicator& ranks, const ExpertChoices& choices, std::spa
     going[r] = {static_cast<std::int64_t>(token_bounds_[r + 1] - token_bounds_[r]),
                 static_cast<std::int64_t>(slot_bounds_[r + 1] - slot_bounds_[r])};
   std::vector<Counts> coming(count);
-  exchange(ranks, std::span<const Counts>(going), ones, std::span(coming), ones).wait();
+  Turns::wait(exchange(ranks, std::span<const Counts>(going), ones, std::span(coming), ones));
   arrived_token_bounds_ = {0};
   arrived_slot_bounds_ = {0};
   for (const Counts& counts : coming) {
@@ -150,7 +151,7 @@ ExpertHop::ExpertHop(Communicator& ranks, const ExpertChoices& choices, std::spa
                          std::span(arrived_.experts), arrived_slot_bounds_));
   transfers.add(exchange(ranks, std::span<const float>(gates), slot_bounds_, std::span(arrived_.gates),
                          arrived_slot_bounds_));
-  transfers.wait();
+  Turns::wait(transfers);
   for (const std::int32_t slots : arrived_slots)
     arrived_.first_slot.push_back(arrived_.first_slot.back() + slots);
 }
@@ -159,7 +160,7 @@ ExpertRoute::Arriving ExpertHop::dispatch(Communicator& ranks, const Kept& rows)
   const std::shared_ptr<RowsUnderWay> under_way =
       begin_rows(ranks, rows.copied(sent_tokens_), token_bounds_, arrived_token_bounds_);
   return [under_way] {
-    under_way->transfers.wait();
+    Turns::wait(under_way->transfers);
     return under_way->in;
   };
 }
@@ -170,11 +171,11 @@ ExpertRoute::Combining ExpertHop::combine(Communicator& ranks, const Context& co
   const std::shared_ptr<RowsUnderWay> under_way =
       begin_rows(ranks, Kept(context, rows, format), arrived_token_bounds_, token_bounds_);
   return [this, context, under_way](Tensor& y) {
-    under_way->transfers.wait();
+    Turns::wait(under_way->transfers);
     const Tensor back = under_way->in.f32(context);
     const std::int64_t dim = y.dim(1);
     context.pool.parallel_ranges(
-        static_cast<std::size_t>(tokens_), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
+        static_cast<std::size_t>(tokens_), kTokensAtOnce, [&](std::size_t begin, std::size_t end) {
           for (std::size_t t = begin; t < end; ++t)
             kernels::add_weighted_rows(back.f32(), copies_.data() + first_copy_[t], nullptr,
                                        first_copy_[t + 1] - first_copy_[t], dim,
@@ -185,7 +186,7 @@ ExpertRoute::Combining ExpertHop::combine(Communicator& ranks, const Context& co
 
 std::vector<float> ExpertHop::return_to_slots(Communicator& ranks, std::span<const float> values) const {
   std::vector<float> back(sent_slots_.size());
-  exchange(ranks, values, arrived_slot_bounds_, std::span(back), slot_bounds_).wait();
+  Turns::wait(exchange(ranks, values, arrived_slot_bounds_, std::span(back), slot_bounds_));
   std::vector<float> slots(back.size());
   for (std::size_t i = 0; i < back.size(); ++i) slots[static_cast<std::size_t>(sent_slots_[i])] = back[i];
   return slots;

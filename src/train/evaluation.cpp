@@ -58,17 +58,18 @@ std::vector<Evaluation::Piece> Evaluation::pieces() const {
   return list;
 }
 
-void Evaluation::measure(const Context& context, const Transformer& model, const Piece& piece,
-                         std::span<double> figures, std::span<std::int64_t> load) const {
+void Evaluation::measure(const Measurer& measurer, const Piece& piece, std::span<double> figures,
+                         std::span<std::int64_t> load) const {
   const Batch batch =
       consecutive_batch(parts_[piece.part].source->tokens, piece.first, piece.targets, sequence_length_);
-  const Losses losses = model.forward(context, batch, LossFactors{}, nullptr);
+  const Losses losses = measurer.measure(batch);
   const auto targets = static_cast<double>(losses.targets);
   figures[kMainNats] = losses.main * targets;
   figures[kMtpNats] = mean_of(losses.mtp).value_or(0) * targets;
   if (!losses.expert_load.empty()) figures[kPassMaxVio] = mean_max_violation(losses.expert_load);
-  for (const std::int32_t target : batch.targets)
-    figures[kTextBytes] += token_bytes_[static_cast<std::size_t>(target)];
+  if (losses.targets > 0)  // of a pipeline's ranks, one has them
+    for (const std::int32_t target : batch.targets)
+      figures[kTextBytes] += token_bytes_[static_cast<std::size_t>(target)];
   for (std::size_t k = 0; k < losses.drafts.size(); ++k) {
     const DraftAcceptance& draft = losses.drafts[k];
     const std::span<double> place = figures.subspan(kFirstDraft + k * kDraftFigures, kDraftFigures);
@@ -82,25 +83,25 @@ void Evaluation::measure(const Context& context, const Transformer& model, const
     for (const std::int64_t count : layer) *sum++ += count;
 }
 
-EvalMetrics Evaluation::run(const Context& context, const Transformer& model, std::int64_t step,
+EvalMetrics Evaluation::run(const ModelConfig& config, const Measurer& measurer, std::int64_t step,
                             Communicator& ranks) const {
-  const ModelConfig& config = model.config();
   const auto modules = static_cast<std::size_t>(config.num_nextn_predict_layers);
   const auto experts = static_cast<std::size_t>(config.n_routed_experts);
   const std::size_t layers = count_moe_layers(config);
   const std::size_t width = kFirstDraft + modules * kDraftFigures;
   const std::vector<Piece> pieces = this->pieces();
-  // Each piece's figures are zeros on all ranks but one, so to sum them is to gather them; they are added up
-  // piece by piece, whoever measured them.
+  // Each of a piece's figures is zero on all ranks but one, so to sum them is to gather them; they are added
+  // up piece by piece, whoever measured them. (The mean MaxVio alone has a part on each rank of a pipeline.)
   std::vector<double> figures(pieces.size() * width);
   std::vector<std::int64_t> loads(layers * experts);
-  const auto others = static_cast<std::size_t>(ranks.size());
-  for (auto i = static_cast<std::size_t>(ranks.rank()); i < pieces.size(); i += others)
-    measure(context, model, pieces[i], std::span(figures).subspan(i * width, width), loads);
+  const auto count = static_cast<std::size_t>(measurer.count);
+  const auto own = static_cast<std::size_t>(measurer.index);
+  for (std::size_t i = own; i < pieces.size(); i += count)
+    measure(measurer, pieces[i], std::span(figures).subspan(i * width, width), loads);
   // In the last turn some have no piece; those that do may need their experts.
-  const std::size_t left = pieces.size() % others;
-  if (context.expert_peers != nullptr && left > 0 && static_cast<std::size_t>(ranks.rank()) >= left)
-    model.forward(context, Batch{{}, {}, Sequences{{0}}}, LossFactors{}, nullptr);
+  const std::size_t left = pieces.size() % count;
+  if (measurer.needs_others_turns && left > 0 && own >= left)
+    (void)measurer.measure(Batch{{}, {}, Sequences{{0}}});
   all_sum(ranks, std::span(figures));
   all_sum(ranks, std::span(loads));
 
@@ -113,9 +114,9 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
   EvalMetrics metrics;
   metrics.step = step;
   metrics.tokens = targets_;
-  const auto count = static_cast<double>(targets_);
+  const auto targets = static_cast<double>(targets_);
   const double nats = std::accumulate(part_nats.begin(), part_nats.end(), 0.0);
-  metrics.loss = nats / count;
+  metrics.loss = nats / targets;
   for (std::size_t i = 0; i < parts_.size() && parts_.size() > 1; ++i)
     metrics.source_loss.push_back(
         {parts_[i].source->name, part_nats[i] / static_cast<double>(parts_[i].targets)});
@@ -128,7 +129,7 @@ EvalMetrics Evaluation::run(const Context& context, const Transformer& model, st
     metrics.sampled_draft_acceptance.push_back(drafts.back().sampled_rate());
   }
   if (modules > 0) {
-    metrics.mtp_loss = sums[kMtpNats] / count;
+    metrics.mtp_loss = sums[kMtpNats] / targets;
     metrics.tokens_per_step = tokens_per_step(drafts);
   }
   if (sums[kTextBytes] > 0) metrics.bits_per_byte = nats / std::numbers::ln2 / sums[kTextBytes];

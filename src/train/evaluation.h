@@ -1,14 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "dist/communicator.h"
-#include "model/context.h"
-#include "model/transformer.h"
+#include "model/batch.h"
+#include "model/config.h"
+#include "model/losses.h"
 #include "text/tokenizer.h"
 #include "train/metrics.h"
 #include "train/token_dataset.h"
@@ -30,9 +32,19 @@ class Evaluation {
   /// Bits per byte are the nats of all predicted tokens over the bytes that they stand for: BOS, EOS and
   /// other special tokens cost nats but stand for no bytes.
   ///
-  /// All ranks call it, each with the same model; they take turns at the batches, and what is returned is of
-  /// all of them, to the bit the same on every rank and whatever their number.
-  [[nodiscard]] EvalMetrics run(const Context& context, const Transformer& model, std::int64_t step,
+  /// Who measures a batch: a rank that has the whole model, or those of a pipeline together.
+  struct Measurer {
+    /// This rank's part of what a batch is measured to be; the sum over the ranks of the measurer is all.
+    std::function<Losses(const Batch& batch)> measure;
+    int index = 0;
+    int count = 1;  // of measurers
+    bool needs_others_turns =
+        false;  // takes part with a batch of no tokens while others measure the last ones
+  };
+
+  /// All ranks call it, each with the same model; measurers take turns at the batches, and what is returned
+  /// is of all of them, to the bit the same on every rank and whatever their number.
+  [[nodiscard]] EvalMetrics run(const ModelConfig& config, const Measurer& measurer, std::int64_t step,
                                 Communicator& ranks) const;
 
  private:
@@ -51,8 +63,8 @@ class Evaluation {
   [[nodiscard]] std::vector<Piece> pieces() const;
   /// @param figures  those of the piece (evaluation.cpp)
   /// @param load     [MoE layers · n_routed_experts], added to
-  void measure(const Context& context, const Transformer& model, const Piece& piece,
-               std::span<double> figures, std::span<std::int64_t> load) const;
+  void measure(const Measurer& measurer, const Piece& piece, std::span<double> figures,
+               std::span<std::int64_t> load) const;
 
   std::vector<Part> parts_;  // of the sources that have targets
   std::int64_t sequence_length_;

@@ -49,8 +49,13 @@ class ModelPipeline {
   Losses run(const Context& context, std::span<const Batch> micro_batches, const LossFactors& factors,
              double scale, TransformerWeights& grads, const Stage::LayerIsDone& done = {}) const;
 
+  /// The losses of a batch without gradients, as `Transformer::forward` measures them in evaluation: this
+  /// rank's part, as above. Stage by stage: while later ones work on a batch, earlier ones can on the next.
+  Losses evaluate(const Context& context, const Batch& batch) const;
+
  private:
   const ModelConfig& config_;
+  Communicator& ranks_;
   RopeTable rope_;
   ScheduleExecutor executor_;
   std::map<std::int16_t, Stage> stages_;  // those of this rank, by their number

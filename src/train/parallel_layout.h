@@ -1,27 +1,48 @@
 #pragma once
 
-#include <string>
+#include <cstdint>
 #include <vector>
 
+#include "dist/pipeline_schedule.h"
 #include "model/config.h"
+#include "model/stage.h"
 #include "model/weights.h"
 
 namespace fathom {
 
-/// How ranks share a model out. They are numbered so that those which share experts out follow one another:
-/// the experts of a layer lie on ranks g · E to g · E + E - 1, for each group g of E = expert_parallel ranks,
-/// spread as dist/expert_exchange.h says. All else is on every rank. What a checkpoint holds depends on none
-/// of it.
+/// How the ranks of a job are to share a model out.
+struct ParallelOptions {
+  int pipeline = 1;  // ranks that hold different layers
+  PipelineKind schedule = PipelineKind::zb1p;
+  int stages_per_rank = 1;  // of interleaved schedules
+  int experts = 1;          // ranks that hold different routed experts of the same layers
+};
+
+/// Who holds what. Ranks are numbered so that those which share experts out follow one another, then those
+/// which hold the same layers: with R replicas of each place in the pipeline, rank p · R + r is place p of
+/// replica r, and the experts of its layers lie on the E = `experts` ranks from p · R + r / E · E on, spread
+/// as dist/expert_exchange.h says. What a checkpoint holds depends on none of it.
 struct ParallelLayout {
   int ranks = 1;
-  int expert_parallel = 1;  // divides the ranks
+  ParallelOptions options = {};
+  /// [places in the pipeline] what each holds; empty: no pipeline.
+  std::vector<std::vector<LayerRun>> layers = {};
 
+  [[nodiscard]] bool has_pipeline() const { return !layers.empty(); }
   /// Every rank holds every parameter.
-  [[nodiscard]] bool is_replicated() const { return expert_parallel == 1; }
+  [[nodiscard]] bool is_replicated() const { return !has_pipeline() && options.experts == 1; }
+  /// How many ranks, or pipelines, take different sequences of a step.
+  [[nodiscard]] int replicas() const { return ranks / options.pipeline; }
+  [[nodiscard]] int place_of(int rank) const { return rank / replicas(); }
+  [[nodiscard]] int replica_of(int rank) const { return rank % replicas(); }
 };
 
 /// Throws `Error` where such a layout cannot be, or cannot be of this model.
-void check_layout(const ParallelLayout& layout, const ModelConfig& config);
+ParallelLayout make_layout(int ranks, const ParallelOptions& options, const ModelConfig& config);
+
+/// The layout's pipeline for a step of at least so many micro-batches: as many, or where its schedule needs
+/// more, those; the rest then have no tokens.
+PipelineShape pipeline_shape(const ParallelOptions& options, std::int64_t micro_batches);
 
 /// The ranks that hold a parameter, ascending.
 std::vector<int> holders_of(const ParallelLayout& layout, const ModelConfig& config,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -31,6 +32,7 @@
 #include "train/optimizer.h"
 #include "train/parallel_layout.h"
 #include "train/parameter_shards.h"
+#include "train/pipelined_model.h"
 #include "train/replicas.h"
 #include "train/run_facts.h"
 #include "train/run_folder.h"
@@ -68,11 +70,15 @@ int ranks_per_node(Communicator& ranks) {
 /// The exchange of the ranks that share experts out; null where each has all of them.
 std::unique_ptr<ExpertExchange> open_experts(Communicator& ranks, const ParallelLayout& layout,
                                              const ModelConfig& config) {
-  check_layout(layout, config);
-  if (layout.expert_parallel == 1) return nullptr;
-  const std::unique_ptr<Communicator> group = ranks.split(ranks.rank() / layout.expert_parallel, 0);
+  if (layout.options.experts == 1) return nullptr;
+  const std::unique_ptr<Communicator> group = ranks.split(ranks.rank() / layout.options.experts, 0);
   const int on_node = ranks_per_node(*group);
   return std::make_unique<ExpertExchange>(*group, config.n_routed_experts, on_node);
+}
+
+/// The ranks that this one is in a pipeline with; null where there is none.
+std::unique_ptr<Communicator> open_pipeline(Communicator& ranks, const ParallelLayout& layout) {
+  return layout.has_pipeline() ? ranks.split(layout.replica_of(ranks.rank()), ranks.rank()) : nullptr;
 }
 
 /// One run: what it owns, and its loop. Of several ranks each has one; the first also has what is written.
@@ -85,8 +91,9 @@ class Run {
         plan_(training_, "config"),
         manifest_(load_data_manifest(options.data)),
         config_(config_for_run(options, manifest_)),
-        layout_{ranks.size(), options.expert_parallel},
+        layout_(make_layout(ranks.size(), options.parallel, config_)),
         experts_(open_experts(ranks, layout_, config_)),
+        pipeline_(open_pipeline(ranks, layout_)),
         context_{pool, training_.precision, experts_.get()},
         folder_(open_folder()),
         resumed_(find_checkpoint()),
@@ -99,7 +106,7 @@ class Run {
         train_data_(open_sources(options.data, manifest_, "train", pool)),
         held_out_data_(open_sources(options.data, manifest_, "held_out", pool)),
         loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
-        step_(config_, training_, plan_, weights_, loader_, optimizer_, replicas_),
+        step_(config_, training_, plan_, weights_, loader_, optimizer_, replicas_, pipeline_.get()),
         averaged_model_(initial_averaged_model()),
         spikes_(training_.spike_threshold, training_.spike_steps),
         tokenizer_(Tokenizer::load(options.data)),
@@ -107,9 +114,11 @@ class Run {
                     training_.eval_tokens) {
     check_needle_length();
     require(
-        !experts_ || training_.needle_length == 0,
-        "training.needle_length: one process reads the needles' texts, and it has not all experts: leave it "
-        "out, and use `fathom needle` on a checkpoint");
+        layout_.is_replicated() || training_.needle_length == 0,
+        "training.needle_length: one process reads the needles' texts, and here none has the whole model: "
+        "leave it out, and use `fathom needle` on a checkpoint");
+    require(!pipeline_ || training_.micro_batch_size > 0,
+            "a pipeline works on several micro-batches at once: set training.micro_batch_size");
     require(ranks.size() == 1 || training_.balance != Balance::aux_loss || training_.micro_batch_size > 0,
             "training.balance is aux_loss, a loss of all tokens of a forward pass: on several processes set "
             "training.micro_batch_size, or those would depend on their number");
@@ -288,18 +297,31 @@ class Run {
                          training_.ema_decay);
   }
 
-  std::unique_ptr<const Transformer> initial_averaged_model() const {
-    if (!average_) return nullptr;
-    return std::make_unique<const Transformer>(step_.config(), average_->weights(),
-                                               training_.sequence_length);
+  std::function<Losses(const Batch&)> initial_averaged_model() {
+    if (!average_) return {};
+    // The average has no FP8 codes.
+    if (pipeline_)
+      return [this, model = std::make_shared<PipelinedModel>(step_.config(), average_->weights(),
+                                                             training_.sequence_length, layout_.options,
+                                                             *pipeline_)](const Batch& batch) {
+        return model->evaluate(context_.without_fp8(), batch);
+      };
+    return [this, model = std::make_shared<const Transformer>(
+                      step_.config(), average_->weights(), training_.sequence_length)](const Batch& batch) {
+      return model->forward(context_.without_fp8(), batch, LossFactors{}, nullptr);
+    };
+  }
+
+  [[nodiscard]] EvalMetrics measure(std::function<Losses(const Batch&)> model) const {
+    return evaluation_.run(
+        config_,
+        {std::move(model), layout_.replica_of(ranks_.rank()), layout_.replicas(), experts_ != nullptr},
+        state_.step, ranks_);
   }
 
   void evaluate() {
-    EvalMetrics metrics = evaluation_.run(context_, step_.model(), state_.step, ranks_);
-    // The average has no FP8 codes.
-    if (averaged_model_)
-      metrics.averaged_loss =
-          evaluation_.run(context_.without_fp8(), *averaged_model_, state_.step, ranks_).loss;
+    EvalMetrics metrics = measure([&](const Batch& batch) { return step_.evaluate(context_, batch); });
+    if (averaged_model_) metrics.averaged_loss = measure(averaged_model_).loss;
     if (!journal_) return;
     if (training_.needle_length > 0) metrics.needle_accuracy = try_needles();
     journal_->add(metrics);
@@ -382,6 +404,7 @@ class Run {
   ModelConfig config_;
   ParallelLayout layout_;
   std::unique_ptr<ExpertExchange> experts_;  // where they are shared out
+  std::unique_ptr<Communicator> pipeline_;   // where there is one: the ranks that compute with this one
   Context context_;
   std::unique_ptr<RunFolder> folder_;    // of the first rank
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues
@@ -394,7 +417,7 @@ class Run {
   std::vector<SourceTokens> held_out_data_;
   BatchLoader loader_;
   TrainingStep step_;
-  std::unique_ptr<const Transformer> averaged_model_;
+  std::function<Losses(const Batch&)> averaged_model_;
   SpikeDetector spikes_;  // the first rank's sees something
   Tokenizer tokenizer_;
   Evaluation evaluation_;

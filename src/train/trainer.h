@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "train/data_manifest.h"
 #include "train/metrics.h"
+#include "train/parallel_layout.h"
 #include "train/training_config.h"
 
 namespace fathom {
@@ -21,11 +22,11 @@ struct TrainOptions {
   std::filesystem::path data;                 // made by `fathom prepare`
   std::filesystem::path output;               // the run folder
   std::optional<std::filesystem::path> init;  // a model folder to begin with; else random weights
-  int expert_parallel = 1;  // ranks that share the routed experts out; divides the number of ranks
-  bool resume = false;      // continue from the newest checkpoint, if there is one
-  std::optional<std::int64_t> stop_at;      // end there with a checkpoint, though the schedule goes on
-  std::function<void()> on_start;           // called when all is found to fit, before the first step
-  const std::atomic<bool>* stop = nullptr;  // when raised, end after the step under way with a checkpoint
+  ParallelOptions parallel;                   // how the ranks share the model out
+  bool resume = false;                        // continue from the newest checkpoint, if there is one
+  std::optional<std::int64_t> stop_at;        // end there with a checkpoint, though the schedule goes on
+  std::function<void()> on_start;             // called when all is found to fit, before the first step
+  const std::atomic<bool>* stop = nullptr;    // when raised, end after the step under way with a checkpoint
 };
 
 /// The config that a run trains: the model's, with the tokens that begin and end a text in the data. Throws
@@ -54,12 +55,13 @@ TrainResult train(const TrainOptions& options, ThreadPool& pool);
 /// the same folders. Each takes its share of a step's sequences, sums of gradients and weights' updates
 /// (train/replicas.h); the first one alone writes, shows progress, and heeds `on_start` and `stop`. The
 /// weights after step n are the same in every run with as many ranks, laid out as these, and but for the
-/// rounding of sums those of one process (with `expert_parallel` in BF16 and FP8: and of what travels back in
-/// BF16); a run may be resumed with other ranks. The node that a rank is on decides how tokens go to their
+/// rounding of sums those of one process (with shared out experts in BF16 and FP8: and of what travels back
+/// in BF16); a run may be resumed with other ranks. The node that a rank is on decides how tokens go to their
 /// experts (dist/expert_exchange.h).
-/// Memory of each: as above, but a part of the moments and of the experts only; on the first one for a while,
-/// with each checkpoint, all that is in it. An error of one rank is thrown there alone: the caller has to end
-/// the others.
+/// Memory of each: as above, but of the moments a part, of what its place in the layout does not hold
+/// nothing, and in a pipeline the activations of as many micro-batches as its schedule has in flight; on the
+/// first one for a while, with each checkpoint, all that is in it. An error of one rank is thrown there
+/// alone: the caller has to end the others.
 TrainResult train(const TrainOptions& options, Communicator& ranks, ThreadPool& pool);
 
 }  // namespace fathom

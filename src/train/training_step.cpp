@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "base/error.h"
 #include "dist/collectives.h"
 #include "model/balance.h"
 #include "train/evaluation.h"
@@ -24,7 +25,7 @@ ModelConfig with_balance(ModelConfig config, Balance balance) {
 
 TrainingStep::TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
                            TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer,
-                           Replicas& replicas)
+                           Replicas& replicas, Communicator* pipeline)
     : config_(with_balance(std::move(config), training.balance)),
       training_(training),
       plan_(plan),
@@ -32,6 +33,11 @@ TrainingStep::TrainingStep(ModelConfig config, const TrainingConfig& training, c
       optimizer_(optimizer),
       replicas_(replicas),
       model_(config_, weights, training.sequence_length) {
+  const ParallelLayout& layout = optimizer.shards().layout();
+  require(layout.has_pipeline() == (pipeline != nullptr), "a layout {} pipeline, and ranks {} one",
+          layout.has_pipeline() ? "with a" : "without a", pipeline != nullptr ? "of" : "without");
+  if (pipeline != nullptr)
+    pipeline_.emplace(config_, weights, training.sequence_length, layout.options, *pipeline);
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i)
     if (config_.is_moe_layer(i))
       add_moe_layer(fmt::format("layer {}", i), weights.layers[static_cast<std::size_t>(i)].moe);
@@ -49,47 +55,77 @@ LossFactors TrainingStep::loss_factors(const TrainingPlan::Step& step) const {
   return {step.mtp_loss_factor, balance_factor(training_, config_)};
 }
 
-std::int64_t TrainingStep::passes_of_step(const Context& context, std::int64_t batch_size,
-                                          const BatchShare& share) const {
-  if (training_.micro_batch_size == 0) return context.expert_peers != nullptr || share.count > 0 ? 1 : 0;
-  if (context.expert_peers == nullptr) return share.count / training_.micro_batch_size;
-  // Ranks whose experts others need go through as many passes as they do, the last ones without tokens.
-  const std::int64_t units = batch_size / training_.micro_batch_size;
-  return (units + replicas_.ranks().size() - 1) / replicas_.ranks().size();
+TrainingStep::Share TrainingStep::own_share(const Context& context, const TrainingState& state) const {
+  const ParallelLayout& layout = optimizer_.shards().layout();
+  const std::int64_t batch_size = plan_.at(state.step).batch_size;
+  const std::int64_t unit = std::max(training_.micro_batch_size, std::int64_t{1});
+  const int replicas = layout.replicas();
+  const BatchShare whole =
+      share_of_batch(batch_size, unit, layout.replica_of(replicas_.ranks().rank()), replicas);
+  const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : whole.count;
+  std::int64_t passes = micro > 0 ? whole.count / micro : 0;
+  // Ranks whose experts others need go through as many passes as they do.
+  if (context.expert_peers != nullptr)
+    passes = training_.micro_batch_size > 0 ? (batch_size / unit + replicas - 1) / replicas : 1;
+  if (layout.has_pipeline()) passes = pipeline_shape(layout.options, passes).micro_batches;
+  Share share{{}, static_cast<double>(micro) / static_cast<double>(batch_size)};
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    const std::int64_t done = std::min(pass * micro, whole.count);
+    share.micro_batches.push_back(
+        {state.sequences + whole.first + done, std::min(micro, whole.count - done)});
+  }
+  return share;
 }
 
 Losses TrainingStep::local_gradients(const Context& context, const TrainingState& state) {
-  const TrainingPlan::Step step = plan_.at(state.step);
-  const LossFactors factors = loss_factors(step);
-  const Communicator& ranks = replicas_.ranks();
-  const BatchShare share = share_of_batch(
-      step.batch_size, std::max(training_.micro_batch_size, std::int64_t{1}), ranks.rank(), ranks.size());
-  const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : share.count;
-  const std::int64_t passes = passes_of_step(context, step.batch_size, share);
-  const auto part = static_cast<double>(micro) / static_cast<double>(step.batch_size);
+  const LossFactors factors = loss_factors(plan_.at(state.step));
+  const Share share = own_share(context, state);
+  if (pipeline_) return pipeline_gradients(context, share, factors);
   Losses sum;
   sum.mtp.resize(static_cast<std::size_t>(config_.num_nextn_predict_layers));
   sum.expert_load.resize(moe_layers_.size(),
                          std::vector<std::int64_t>(static_cast<std::size_t>(config_.n_routed_experts)));
-  for (std::int64_t pass = 0; pass < passes; ++pass) {
-    const std::int64_t done = std::min(pass * micro, share.count);
-    const Batch batch =
-        loader_.batch(state.sequences + share.first + done, std::min(micro, share.count - done));
+  for (const BatchShare& sequences : share.micro_batches) {
+    const Batch batch = loader_.batch(sequences.first, sequences.count);
     Transformer::Saved saved;
     const Losses losses = model_.forward(context, batch, factors, &saved);
-    sum.main += part * losses.main;
-    for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.mtp[k] += part * losses.mtp[k];
-    sum.balance += part * losses.balance;
+    sum.main += share.part * losses.main;
+    for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.mtp[k] += share.part * losses.mtp[k];
+    sum.balance += share.part * losses.balance;
     sum.targets += losses.targets;
     add_load(sum.expert_load, losses.expert_load);
     // Where others wait for this rank's experts, it goes on.
     if (!std::isfinite(sum.total(factors)) && context.expert_peers == nullptr) return sum;
-    const bool is_last = pass + 1 == passes;
-    model_.backward(context, batch, factors, part, saved, optimizer_.gradients(), [&](std::int64_t layer) {
-      if (is_last) replicas_.layer_is_done(context, layer);
-    });
+    const bool is_last = &sequences == &share.micro_batches.back();
+    model_.backward(context, batch, factors, share.part, saved, optimizer_.gradients(),
+                    [&](std::int64_t layer) {
+                      if (is_last) replicas_.layer_is_done(context, layer);
+                    });
   }
   return sum;
+}
+
+Losses TrainingStep::pipeline_gradients(const Context& context, const Share& share,
+                                        const LossFactors& factors) {
+  std::vector<Batch> batches;
+  for (const BatchShare& sequences : share.micro_batches)
+    batches.push_back(loader_.batch(sequences.first, sequences.count));
+  // Layers come from the last one down where a rank has one run of them. Where it has several, one could wait
+  // for ranks that sum up another first; and for the embedding the last stage would wait for the first one,
+  // which still waits for its gradient: these are summed up in the end.
+  const ParallelLayout& layout = optimizer_.shards().layout();
+  const auto place = static_cast<std::size_t>(layout.place_of(replicas_.ranks().rank()));
+  Stage::LayerIsDone done;
+  if (layout.layers[place].size() == 1)
+    done = [&](std::int64_t layer) {
+      if (layer >= 0) replicas_.layer_is_done(context, layer);
+    };
+  return pipeline_->run(context, batches, factors, share.part, optimizer_.gradients(), done);
+}
+
+Losses TrainingStep::evaluate(const Context& context, const Batch& batch) {
+  if (pipeline_) return pipeline_->evaluate(context, batch);
+  return model_.forward(context, batch, LossFactors{}, nullptr);
 }
 
 Losses TrainingStep::sum_over_ranks(Losses losses) const {

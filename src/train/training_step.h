@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "dist/communicator.h"
 #include "model/config.h"
 #include "model/context.h"
 #include "model/transformer.h"
@@ -12,6 +14,7 @@
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
+#include "train/pipelined_model.h"
 #include "train/replicas.h"
 #include "train/training_config.h"
 #include "train/training_plan.h"
@@ -24,13 +27,18 @@ namespace fathom {
 class TrainingStep {
  public:
   /// Keeps references to all of them but the model's config.
+  /// @param pipeline  of the ranks that compute with this one, where the optimizer's layout has a pipeline;
+  ///                  else null
   TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
                TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer,
-               Replicas& replicas);
+               Replicas& replicas, Communicator* pipeline = nullptr);
 
   /// Names of the MoE layers, in the order of the metrics' loads.
   [[nodiscard]] const std::vector<std::string>& moe_layers() const { return moe_layers_; }
+  /// The whole model, where it is here.
   [[nodiscard]] const Transformer& model() const { return model_; }
+  /// What a batch, the same on all ranks of a pipeline, is measured to be: here, and summed over them.
+  [[nodiscard]] Losses evaluate(const Context& context, const Batch& batch);
   [[nodiscard]] const ModelConfig& config() const { return config_; }
 
   struct Gradients {
@@ -48,11 +56,16 @@ class TrainingStep {
  private:
   void add_moe_layer(std::string name, MoeWeights& moe);
 
-  /// Forward and backward passes of this rank.
-  [[nodiscard]] std::int64_t passes_of_step(const Context& context, std::int64_t batch_size,
-                                            const BatchShare& share) const;
+  /// What a replica takes of a step, in the micro-batches in which it does: the last ones may have no tokens.
+  struct Share {
+    std::vector<BatchShare> micro_batches;
+    double part = 0;  // of the step's losses that one of them is
+  };
+  [[nodiscard]] Share own_share(const Context& context, const TrainingState& state) const;
   /// Over the own share: adds to the optimizer's gradients, and returns the own part of the losses.
   [[nodiscard]] Losses local_gradients(const Context& context, const TrainingState& state);
+  [[nodiscard]] Losses pipeline_gradients(const Context& context, const Share& share,
+                                          const LossFactors& factors);
   [[nodiscard]] Losses sum_over_ranks(Losses losses) const;
   [[nodiscard]] LossFactors loss_factors(const TrainingPlan::Step& step) const;
 
@@ -63,6 +76,7 @@ class TrainingStep {
   Optimizer& optimizer_;
   Replicas& replicas_;
   Transformer model_;
+  std::optional<PipelinedModel> pipeline_;
   std::vector<std::string> moe_layers_;
   std::vector<Tensor> router_biases_;  // [MoE layers], undefined where routing has none
 };

@@ -128,6 +128,49 @@ TEST_F(TrainJobTest, ExpertsSharedOutGiveTheSameCurveAndTheSameKindOfCheckpoint)
   expect_same_curve("parts", "whole");
 }
 
+TEST_F(TrainJobTest, EveryScheduleGivesTheSameCurve) {
+  const std::vector<std::string> model = {"--set", "num_hidden_layers=4",
+                                          "--set", "num_nextn_predict_layers=1",
+                                          "--set", "training.ema_decay=0.5"};
+  ASSERT_EQ(test::run_fathom(arguments("whole", model)).status, 0);
+  for (const std::string schedule : {"1f1b", "interleaved", "zb1p", "dualpipe", "dualpipev"}) {
+    std::vector<std::string> more = {"--pipeline-parallel", "2", "--schedule", schedule};
+    more.insert(more.end(), model.begin(), model.end());
+    const ProgramResult result = mpirun_fathom(2, arguments(schedule, more));
+    ASSERT_EQ(result.status, 0) << result.err;
+    expect_same_curve(schedule, "whole");
+  }
+}
+
+TEST_F(TrainJobTest, ARunGoesOnInAnyLayout) {
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--set", "num_hidden_layers=4", "--set", "num_nextn_predict_layers=1"});
+    return more;
+  };
+  const auto expect_done = [](const ProgramResult& result) { ASSERT_EQ(result.status, 0) << result.err; };
+  expect_done(test::run_fathom(arguments("whole", with({}))));
+  expect_done(
+      mpirun_fathom(8, arguments("parts", with({"--stop-at", "2", "--pipeline-parallel", "2", "--schedule",
+                                                "dualpipe", "--expert-parallel", "2"}))));
+  expect_done(mpirun_fathom(4, arguments("parts", with({"--stop-at", "4", "--pipeline-parallel", "4"}))));
+  expect_done(mpirun_fathom(2, arguments("parts", with({"--stop-at", "6", "--expert-parallel", "2"}))));
+  expect_done(test::run_fathom(arguments("parts", with({}))));
+  expect_same_curve("parts", "whole");
+}
+
+TEST_F(TrainJobTest, APipelineMustFit) {
+  const auto expect_error = [&](int processes, const std::vector<std::string>& more, const char* text) {
+    const ProgramResult result = mpirun_fathom(processes, arguments("run", more));
+    EXPECT_NE(result.status, 0);
+    EXPECT_THAT(result.err, HasSubstr(text));
+  };
+  expect_error(3, {"--pipeline-parallel", "2"}, "a pipeline of 2 processes does not fit 3 processes");
+  expect_error(4, {"--pipeline-parallel", "4"}, "a model of 3 layers cannot be cut into 4 pipeline stages");
+  expect_error(2, {"--pipeline-parallel", "2", "--schedule", "gpipe"}, "--schedule gpipe: take 1f1b");
+  expect_error(2, {"--pipeline-parallel", "2", "--set", "training.micro_batch_size=0"},
+               "set training.micro_batch_size");
+}
+
 TEST_F(TrainJobTest, ExpertsMustDivideOverProcesses) {
   const ProgramResult three = mpirun_fathom(2, arguments("run", {"--expert-parallel", "3"}));
   EXPECT_NE(three.status, 0);
@@ -142,17 +185,20 @@ TEST_F(TrainJobTest, ExpertsMustDivideOverProcesses) {
 }
 
 TEST_F(TrainJobTest, WhateverProcessIsKilledTheJobEndsAndGoesOnToTheSameBytes) {
-  const std::vector<std::string> longer = {"--steps", "24"};
-  ASSERT_EQ(mpirun_fathom(3, arguments("whole", longer)).status, 0);
+  // Experts on two processes, times data, on a pipeline's two places.
+  constexpr int kProcesses = 4;
+  const std::vector<std::string> longer = {"--steps",           "300", "--pipeline-parallel", "2",
+                                           "--expert-parallel", "2"};
+  ASSERT_EQ(mpirun_fathom(kProcesses, arguments("whole", longer)).status, 0);
   Rng random(5);
   int killed = 0;
-  for (int i = 0; i < 4; ++i) {
-    const int victim = i % 3;
-    const std::chrono::milliseconds delay(random.below(60));
+  for (int i = 0; i < 40 && killed < 20; ++i) {
+    const auto victim = static_cast<int>(random.below(kProcesses));
+    const std::chrono::milliseconds delay(random.below(100));
     bool hit = false;
     std::chrono::steady_clock::time_point death;
     const ProgramResult result =
-        test::mpirun_fathom_and(3, arguments("parts", longer), delay, [&](pid_t mpirun) {
+        test::mpirun_fathom_and(kProcesses, arguments("parts", longer), delay, [&](pid_t mpirun) {
           const pid_t pid = test::pid_of_rank(mpirun, victim);
           hit = pid > 0 && kill(pid, SIGKILL) == 0;
           death = std::chrono::steady_clock::now();
@@ -164,8 +210,8 @@ TEST_F(TrainJobTest, WhateverProcessIsKilledTheJobEndsAndGoesOnToTheSameBytes) {
     EXPECT_THAT(result.err, testing::AnyOf(HasSubstr("the last checkpoint is " + run_of("parts")),
                                            HasSubstr("there is no checkpoint yet")));
   }
-  EXPECT_GT(killed, 0);
-  ASSERT_EQ(mpirun_fathom(3, arguments("parts", longer)).status, 0);
+  EXPECT_EQ(killed, 20);
+  ASSERT_EQ(mpirun_fathom(kProcesses, arguments("parts", longer)).status, 0);
   EXPECT_EQ(bytes("parts"), bytes("whole"));
 }
 

@@ -65,7 +65,7 @@ TEST(ParameterShardsTest, BucketsAreLayersInTheOrderOfTheBlock) {
 TEST(ParameterShardsTest, OnlyRanksThatHoldAnExpertMoveIt) {
   const ModelConfig config = test::tiny_v3();  // 8 experts
   for (const OptimizerKind optimizer : {OptimizerKind::adamw, OptimizerKind::muon}) {
-    const ParallelLayout layout{.ranks = 4, .expert_parallel = 2};
+    const ParallelLayout layout = make_layout(4, {.experts = 2}, config);
     const ParameterShards shards(config, optimizer, layout);
     for (const ParameterSpec& spec : parameter_specs(config)) {
       std::int64_t rows = 0;
@@ -86,7 +86,7 @@ TEST(ParameterShardsTest, OnlyRanksThatHoldAnExpertMoveIt) {
 // A rank's block has no room for what it does not hold.
 TEST(ParameterShardsTest, BucketsFillEachRanksBlockOfWeights) {
   const ModelConfig config = test::tiny_v3();
-  const ParallelLayout layout{.ranks = 4, .expert_parallel = 4};
+  const ParallelLayout layout = make_layout(4, {.experts = 4}, config);
   const ParameterShards shards(config, OptimizerKind::adamw, layout);
   for (int r = 0; r < layout.ranks; ++r) {
     const TransformerWeights weights = zero_weights(config, nullptr, DType::f32, rows_on(layout, config, r));

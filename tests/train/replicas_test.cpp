@@ -65,7 +65,7 @@ struct Recipe {
   std::int64_t batch_size = 8;
   std::int64_t micro_batch_size = 1;
   DType moments = DType::f32;
-  int expert_parallel = 1;
+  ParallelOptions parallel = {};
   int ranks_per_node = 0;
 };
 
@@ -77,6 +77,7 @@ class ReplicasTest : public testing::Test {
 
   void SetUp() override {
     config_.num_nextn_predict_layers = 1;
+    config_.num_hidden_layers = 4;
     Rng random(3);
     std::vector<std::int32_t> tokens;
     for (int i = 0; i < 2000; ++i)
@@ -131,11 +132,14 @@ class ReplicasTest : public testing::Test {
     std::map<int, Outcome> outcomes;
     test::on_ranks(ranks, [&](Communicator& communicator) {
       ThreadPool pool(2);
-      const ParallelLayout layout{ranks, ranks > 1 ? recipe.expert_parallel : 1};
+      const ParallelLayout layout =
+          make_layout(ranks, ranks > 1 ? recipe.parallel : ParallelOptions(), config_);
+      const std::unique_ptr<Communicator> pipeline =
+          communicator.split(layout.replica_of(communicator.rank()), communicator.rank());
       const std::unique_ptr<Communicator> group =
-          communicator.split(communicator.rank() / layout.expert_parallel, 0);
+          communicator.split(communicator.rank() / layout.options.experts, 0);
       std::optional<ExpertExchange> experts;
-      if (layout.expert_parallel > 1)
+      if (layout.options.experts > 1)
         experts.emplace(*group, config_.n_routed_experts, std::max(1, recipe.ranks_per_node));
       const Context context{pool, Precision::f32, experts ? &*experts : nullptr};
       TransformerWeights weights =
@@ -143,7 +147,8 @@ class ReplicasTest : public testing::Test {
       const ParameterShards shards(config_, recipe.optimizer, layout);
       Optimizer optimizer(config_, weights, recipe.moments, recipe.optimizer, shards, communicator.rank());
       Replicas replicas(communicator, config_, weights, optimizer);
-      TrainingStep step(config_, training, plan, weights, loader, optimizer, replicas);
+      TrainingStep step(config_, training, plan, weights, loader, optimizer, replicas,
+                        layout.has_pipeline() ? pipeline.get() : nullptr);
       TrainingState state;
       Outcome outcome;
       for (int i = 0; i < 2; ++i) {
@@ -234,19 +239,66 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     SharedExperts, ReplicasOfTest,
     testing::Values(
-        std::tuple(Recipe{.name = "ByTwo", .expert_parallel = 2}, 2),
-        std::tuple(Recipe{.name = "ByTwoAndData", .expert_parallel = 2}, 4),
-        std::tuple(Recipe{.name = "ByFour", .micro_batch_size = 0, .expert_parallel = 4}, 4),
-        std::tuple(Recipe{.name = "ByFourOfTwoNodes", .expert_parallel = 4, .ranks_per_node = 2}, 4),
-        std::tuple(Recipe{.name = "ByEight", .expert_parallel = 8}, 8),
-        std::tuple(Recipe{.name = "ByFourAndData", .expert_parallel = 4}, 8),
+        std::tuple(Recipe{.name = "ByTwo", .parallel = {.experts = 2}}, 2),
+        std::tuple(Recipe{.name = "ByTwoAndData", .parallel = {.experts = 2}}, 4),
+        std::tuple(Recipe{.name = "ByFour", .micro_batch_size = 0, .parallel = {.experts = 4}}, 4),
+        std::tuple(Recipe{.name = "ByFourOfTwoNodes", .parallel = {.experts = 4}, .ranks_per_node = 2}, 4),
+        std::tuple(Recipe{.name = "ByEight", .parallel = {.experts = 8}}, 8),
+        std::tuple(Recipe{.name = "ByFourAndData", .parallel = {.experts = 4}}, 8),
         std::tuple(
-            Recipe{.name = "UnevenShares", .batch_size = 6, .micro_batch_size = 2, .expert_parallel = 2}, 4),
+            Recipe{
+                .name = "UnevenShares", .batch_size = 6, .micro_batch_size = 2, .parallel = {.experts = 2}},
+            4),
         std::tuple(
-            Recipe{.name = "WithoutTokens", .batch_size = 3, .micro_batch_size = 1, .expert_parallel = 4}, 4),
+            Recipe{
+                .name = "WithoutTokens", .batch_size = 3, .micro_batch_size = 1, .parallel = {.experts = 4}},
+            4),
         std::tuple(
-            Recipe{.name = "WithoutShare", .batch_size = 3, .micro_batch_size = 0, .expert_parallel = 4}, 4),
-        std::tuple(Recipe{.name = "Muon", .optimizer = OptimizerKind::muon, .expert_parallel = 2}, 4)),
+            Recipe{
+                .name = "WithoutShare", .batch_size = 3, .micro_batch_size = 0, .parallel = {.experts = 4}},
+            4),
+        std::tuple(Recipe{.name = "Muon", .optimizer = OptimizerKind::muon, .parallel = {.experts = 2}}, 4)),
+    [](const auto& test) {
+      return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
+    });
+
+INSTANTIATE_TEST_SUITE_P(
+    Pipelines, ReplicasOfTest,
+    testing::Values(
+        std::tuple(Recipe{.name = "OneFOneB",
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::one_f_one_b}},
+                   2),
+        std::tuple(
+            Recipe{.name = "Interleaved",
+                   .parallel = {.pipeline = 2, .schedule = PipelineKind::interleaved, .stages_per_rank = 2}},
+            2),
+        std::tuple(Recipe{.name = "Zb1p", .parallel = {.pipeline = 4, .schedule = PipelineKind::zb1p}}, 4),
+        std::tuple(
+            Recipe{.name = "DualPipe", .parallel = {.pipeline = 2, .schedule = PipelineKind::dualpipe}}, 2),
+        std::tuple(Recipe{.name = "DualPipeV",
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::dualpipe_v}},
+                   2),
+        std::tuple(Recipe{.name = "Muon",
+                          .optimizer = OptimizerKind::muon,
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::dualpipe}},
+                   4),
+        // Fewer micro-batches than the schedule has: the others have no tokens.
+        std::tuple(Recipe{.name = "FewMicroBatches",
+                          .batch_size = 3,
+                          .parallel = {.pipeline = 4, .schedule = PipelineKind::dualpipe}},
+                   4),
+        std::tuple(Recipe{.name = "UnevenReplicas",
+                          .batch_size = 3,
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::zb1p}},
+                   4),
+        std::tuple(Recipe{.name = "WithData", .parallel = {.pipeline = 4, .schedule = PipelineKind::zb1p}},
+                   8),
+        std::tuple(Recipe{.name = "WithExperts",
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::dualpipe, .experts = 2}},
+                   4),
+        std::tuple(Recipe{.name = "WithExpertsAndData",
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::dualpipe_v, .experts = 2}},
+                   8)),
     [](const auto& test) {
       return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
     });
