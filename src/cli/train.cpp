@@ -111,8 +111,11 @@ void train(const Options& options, Communicator& ranks) {
     return;
   }
   const RunForecast forecast = forecast_run(train_options, /*measure=*/false, pool);
-  require_memory(forecast);
-  train_options.on_start = [&] { log_info("{}", brief_text(forecast)); };
+  // Several processes share it out, over machines that this one knows nothing of.
+  if (ranks.size() == 1) require_memory(forecast);
+  train_options.on_start = [&] {
+    log_info("{}{}", brief_text(forecast), ranks.size() > 1 ? ", on one process alone" : "");
+  };
   const InterruptFlag interrupted;
   train_options.stop = &interrupted.raised();
   const EndWatch watch(ranks, interrupted, options.output);

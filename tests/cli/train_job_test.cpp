@@ -10,6 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -156,6 +157,21 @@ TEST_F(TrainJobTest, ARunGoesOnInAnyLayout) {
   expect_done(mpirun_fathom(2, arguments("parts", with({"--stop-at", "6", "--expert-parallel", "2"}))));
   expect_done(test::run_fathom(arguments("parts", with({}))));
   expect_same_curve("parts", "whole");
+}
+
+TEST_F(TrainJobTest, ProcessesMayBeOnSeveralHosts) {
+  ASSERT_EQ(test::run_fathom(arguments("whole")).status, 0);
+  const std::vector<std::pair<std::string, std::vector<std::string>>> layouts = {
+      {"data", {}},
+      {"experts", {"--expert-parallel", "2"}},
+      {"pipeline", {"--pipeline-parallel", "2", "--schedule", "dualpipe"}}};
+  for (const auto& [name, more] : layouts) {
+    const ProgramResult result = test::two_hosts_fathom(arguments(name, more));
+    if (result.status == test::kNoHosts)
+      GTEST_SKIP() << "no network namespaces here: run as root with iproute2";
+    ASSERT_EQ(result.status, 0) << result.err;
+    expect_same_curve(name, "whole");
+  }
 }
 
 TEST_F(TrainJobTest, APipelineMustFit) {

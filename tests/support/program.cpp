@@ -136,6 +136,10 @@ ProgramResult mpirun_fathom(int processes, const std::vector<std::string>& argum
   return Program(mpirun(processes), arguments, {}, {}).wait();
 }
 
+ProgramResult two_hosts_fathom(const std::vector<std::string>& arguments) {
+  return Program({source_folder() / "tests" / "two_hosts.sh", FATHOM_BINARY}, arguments, {}, {}).wait();
+}
+
 ProgramResult mpirun_fathom_and(int processes, const std::vector<std::string>& arguments,
                                 std::chrono::milliseconds delay,
                                 const std::function<void(pid_t mpirun)>& act) {
