@@ -25,6 +25,7 @@ ParameterShards::ParameterShards(const ModelConfig& config, OptimizerKind optimi
     : layout_(layout), offsets_(block_offsets(config)) {
   const std::vector<ParameterSpec> specs = parameter_specs(config);
   std::vector<std::size_t> holders;
+  holders.reserve(specs.size());
   for (const ParameterSpec& spec : specs) holders.push_back(holder_set(holders_of(layout, config, spec)));
   for (auto first = specs.begin(); first != specs.end();) {
     const std::size_t set = holders[first->index];
