@@ -210,7 +210,7 @@ TEST_F(TrainJobTest, WhateverProcessIsKilledTheJobEndsAndGoesOnToTheSameBytes) {
   int killed = 0;
   for (int i = 0; i < 40 && killed < 20; ++i) {
     const auto victim = static_cast<int>(random.below(kProcesses));
-    const std::chrono::milliseconds delay(random.below(100));
+    const std::chrono::milliseconds delay(random.below(40));
     bool hit = false;
     std::chrono::steady_clock::time_point death;
     const ProgramResult result =
