@@ -1,7 +1,6 @@
 #include "dist/expert_hop.h"
 
 #include <algorithm>
-#include <bit>
 #include <memory>
 #include <utility>
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "dist/collectives.h"
 #include "model/balance.h"
+#include "model/moe_layers.h"
 #include "train/batch_loader.h"
 
 namespace fathom {
@@ -24,13 +25,6 @@ enum PieceFigure : std::size_t {
   kFirstDraft,  // from here on, those of each module
 };
 constexpr std::size_t kDraftFigures = 4;
-
-std::size_t count_moe_layers(const ModelConfig& config) {
-  std::size_t count = 0;
-  for (std::int64_t i = 0; i < config.num_hidden_layers + config.num_nextn_predict_layers; ++i)
-    count += config.is_moe_layer(i) ? 1 : 0;
-  return count;
-}
 
 }  // namespace
 

@@ -11,6 +11,7 @@
 #include "dist/rank_stages.h"
 #include "dist/stage_layers.h"
 #include "kernels/stored_rows.h"
+#include "model/moe_layers.h"
 #include "numerics/precision.h"
 
 namespace fathom {
@@ -54,7 +55,7 @@ class SumOfStages {
  public:
   explicit SumOfStages(const ModelConfig& config) : config_(config) {
     losses_.mtp.resize(static_cast<std::size_t>(config.num_nextn_predict_layers));
-    losses_.expert_load.resize(moe_layers_before(config.num_hidden_layers + config.num_nextn_predict_layers),
+    losses_.expert_load.resize(count_moe_layers(config),
                                std::vector<std::int64_t>(static_cast<std::size_t>(config.n_routed_experts)));
   }
 
@@ -65,7 +66,7 @@ class SumOfStages {
     losses_.balance += scale * losses.balance;
     losses_.targets += losses.targets;
     if (!losses.drafts.empty()) losses_.drafts = std::move(losses.drafts);
-    std::size_t layer = moe_layers_before(layers.begin);
+    std::size_t layer = moe_layers_before(config_, layers.begin);
     for (const std::vector<std::int64_t>& load : losses.expert_load) {
       std::vector<std::int64_t>& sum = losses_.expert_load[layer++];
       for (std::size_t e = 0; e < sum.size(); ++e) sum[e] += load[e];
@@ -74,12 +75,6 @@ class SumOfStages {
   [[nodiscard]] Losses take() { return std::move(losses_); }
 
  private:
-  [[nodiscard]] std::size_t moe_layers_before(std::int64_t end) const {
-    std::size_t count = 0;
-    for (std::int64_t i = 0; i < end; ++i) count += config_.is_moe_layer(i) ? 1 : 0;
-    return count;
-  }
-
   const ModelConfig& config_;
   Losses losses_;
 };

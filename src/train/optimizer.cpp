@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/adamw.h"
+#include "train/parameter_tensors.h"
 
 namespace fathom {
 namespace {
@@ -16,14 +17,6 @@ constexpr std::size_t kChunksPerItem = 4;
 
 bool is_decayed(ParameterKind kind) {
   return kind != ParameterKind::norm && kind != ParameterKind::bias;
-}
-
-/// Where each parameter of `weights` lies, in the order of `visit_parameters`.
-std::vector<Tensor> places(const ModelConfig& config, TransformerWeights& weights) {
-  std::vector<Tensor> list;
-  visit_parameters(config, weights,
-                   [&](const ParameterSpec&, Tensor& value, Tensor*) { list.push_back(value); });
-  return list;
 }
 
 /// Where element `index` of a tensor lies.
@@ -74,9 +67,9 @@ Optimizer::Optimizer(const ModelConfig& config, TransformerWeights& weights, DTy
       dtype_(moments),
       gradients_(zero_weights(config, &gradient_block_, DType::f32, rows_defined_in(config, weights))),
       moments_(zero_moments(config, kind, moments, shards_, rank)) {
-  std::vector<Tensor> gradient = places(config, gradients_);
-  std::vector<Tensor> first = places(config, moments_.first);
-  std::vector<Tensor> second = places(config, moments_.second);
+  std::vector<Tensor> gradient = parameter_tensors(config, gradients_);
+  std::vector<Tensor> first = parameter_tensors(config, moments_.first);
+  std::vector<Tensor> second = parameter_tensors(config, moments_.second);
   std::vector<Muon::Matrix> matrices;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     const ParameterShards::Rows rows = shards_.rows(spec, rank);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "train/parameter_tensors.h"
 
 namespace fathom {
 namespace {
@@ -18,9 +19,7 @@ constexpr int kShardTag = 0;
 /// Copies a shard's rows to their places among all.
 void copy_shard(const ModelConfig& config, TransformerWeights& shard, const ParameterShards& shards, int rank,
                 TransformerWeights& all) {
-  std::vector<Tensor> parts;
-  visit_parameters(config, shard,
-                   [&](const ParameterSpec&, Tensor& value, Tensor*) { parts.push_back(value); });
+  const std::vector<Tensor> parts = parameter_tensors(config, shard);
   visit_parameters(config, all, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     const Tensor& part = parts[spec.index];
     if (!part.defined()) return;
@@ -130,9 +129,7 @@ TransformerWeights Replicas::gather_all(const TransformerWeights& held) const {
   TransformerWeights own = zero_weights(config_, &block, DType::f32, [&](const ParameterSpec& spec) {
     return shards().rows(spec, ranks_.rank()).count();
   });
-  std::vector<Tensor> places;
-  visit_parameters(config_, own,
-                   [&](const ParameterSpec&, Tensor& value, Tensor*) { places.push_back(value); });
+  std::vector<Tensor> places = parameter_tensors(config_, own);
   TransformerWeights views = held;  // shares the tensors' storage
   visit_parameters(config_, views, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
     Tensor& place = places[spec.index];

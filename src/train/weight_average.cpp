@@ -1,10 +1,12 @@
 #include "train/weight_average.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
 #include "kernels/vector_ops.h"
+#include "train/parameter_tensors.h"
 
 namespace fathom {
 namespace {
@@ -20,14 +22,11 @@ struct TensorPair {
 /// The tensors of two sets of weights of the same parameters, one by one.
 std::vector<TensorPair> pairs_of(const ModelConfig& config, TransformerWeights& first,
                                  TransformerWeights& second) {
+  const std::vector<Tensor> firsts = parameter_tensors(config, first);
+  const std::vector<Tensor> seconds = parameter_tensors(config, second);
   std::vector<TensorPair> pairs;
-  visit_parameters(config, first, [&](const ParameterSpec&, Tensor& value, Tensor*) {
-    if (value.defined()) pairs.push_back({value, {}});
-  });
-  std::size_t i = 0;
-  visit_parameters(config, second, [&](const ParameterSpec&, Tensor& value, Tensor*) {
-    if (value.defined()) pairs[i++].second = value;
-  });
+  for (std::size_t i = 0; i < firsts.size(); ++i)
+    if (firsts[i].defined()) pairs.push_back({firsts[i], seconds[i]});
   return pairs;
 }
 
