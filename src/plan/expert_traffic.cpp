@@ -13,9 +13,9 @@ ExpertTraffic expert_traffic(const ModelConfig& config, int ep, int devices_per_
   const double nodes = std::ceil(static_cast<double>(ep) / devices_per_node);
   const double devices = std::min(ep, devices_per_node);  // of the group, on one node
   const auto experts = static_cast<double>(config.num_experts_per_tok);
-  // Groups of experts lie side by side: those that routing chooses are on this many nodes.
+  // Groups of experts lie side by side, several on a node or one over several.
   const double allowed =
-      std::ceil(nodes * static_cast<double>(config.topk_group) / static_cast<double>(config.n_group));
+      static_cast<double>(config.topk_group) * std::ceil(nodes / static_cast<double>(config.n_group));
   const double reached = std::min(experts, std::min(nodes, allowed));
   traffic.remote_nodes = reached * (nodes - 1) / nodes;  // one of them may be the token's own
   const double handed_on = experts * (devices - 1) / devices;
@@ -31,9 +31,11 @@ ExpertTraffic expert_traffic(const ModelConfig& config, int ep, int devices_per_
   return traffic;
 }
 
-double traffic_seconds(const ExpertTraffic& traffic, const Hardware& hardware) {
-  return std::max(traffic.network_bytes() / (hardware.network_bandwidth * hardware.efficiency.links),
-                  traffic.node_bytes() / (hardware.node_bandwidth * hardware.efficiency.links));
+double traffic_seconds(const ExpertTraffic& traffic, double tokens, const RankGroup& group,
+                       const Hardware& hardware) {
+  return all_to_all_seconds(hardware, group, tokens * traffic.network_dispatch,
+                            tokens * traffic.node_dispatch) +
+         all_to_all_seconds(hardware, group, tokens * traffic.network_combine, tokens * traffic.node_combine);
 }
 
 }  // namespace fathom

@@ -2,7 +2,7 @@
 
 #include "model/config.h"
 #include "numerics/precision.h"
-#include "plan/hardware.h"
+#include "plan/network.h"
 
 namespace fathom {
 
@@ -10,8 +10,9 @@ namespace fathom {
 /// forward pass; in the backward pass the gradients take the same ways with the same bytes.
 ///
 /// Node-limited as in the technical report, section 3.2.2: a token crosses the network once for each node
-/// that holds some of its experts, and is handed on inside the node. Experts are taken as even over the
-/// group, and a token's as spread over as many nodes as routing lets them, so that network bytes are a bound.
+/// that holds some of its experts, and is handed on inside the node to the device of each. Experts are taken
+/// as even over the group, and a token's as spread over as many nodes as routing lets them, so that bytes are
+/// a bound.
 /// Dispatch is FP8 with its scales where training is, and BF16 elsewhere (F32 in f32); combine is BF16.
 struct ExpertTraffic {
   double remote_nodes = 0;  // that a token crosses the network to
@@ -25,7 +26,8 @@ struct ExpertTraffic {
 };
 ExpertTraffic expert_traffic(const ModelConfig& config, int ep, int devices_per_node, Precision precision);
 
-/// Seconds that a token's share of it takes: network and node links work at the same time.
-double traffic_seconds(const ExpertTraffic& traffic, const Hardware& hardware);
+/// Seconds of both all-to-alls, dispatch and combine, of so many tokens on each device of a group.
+double traffic_seconds(const ExpertTraffic& traffic, double tokens, const RankGroup& group,
+                       const Hardware& hardware);
 
 }  // namespace fathom

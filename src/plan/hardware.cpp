@@ -1,5 +1,7 @@
 #include "plan/hardware.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -39,6 +41,11 @@ class KeyReader {
             least, most);
     return number;
   }
+  std::int64_t whole_number(std::string_view key, std::int64_t least, std::int64_t most) {
+    const double value = number(key, static_cast<double>(least), static_cast<double>(most));
+    require(value == std::floor(value), "{}: \"{}\" must be a whole number", where_, key);
+    return static_cast<std::int64_t>(value);
+  }
   std::string text(std::string_view key) {
     const Json& value = at(key);
     require(value.is_string() && !value.get_ref<const std::string&>().empty(), "{}: \"{}\" must be a text",
@@ -72,15 +79,40 @@ class KeyReader {
 constexpr double kLeastRate = 1;  // of bytes and operations per second
 constexpr double kMostRate = 1e24;
 constexpr double kLeastPart = 1e-3;
+constexpr double kMostLatency = 1;  // seconds
 
 HardwareEfficiency read_efficiency(KeyReader reader) {
   HardwareEfficiency efficiency;
   efficiency.gemm = reader.number("gemm", kLeastPart, 1);
   efficiency.attention = reader.number("attention", kLeastPart, 1);
   efficiency.memory = reader.number("memory", kLeastPart, 1);
-  efficiency.links = reader.number("links", kLeastPart, 1);
+  efficiency.node_links = reader.number("node_links", kLeastPart, 1);
+  efficiency.network_links = reader.number("network_links", kLeastPart, 1);
   reader.refuse_others();
   return efficiency;
+}
+
+/// Each joins more devices than the one before, the first more than a node has.
+std::vector<NetworkLevel> read_levels(const Json& json, std::int64_t devices_per_node,
+                                      std::string_view where) {
+  constexpr std::size_t kMostLevels = 8;
+  require(json.is_array() && json.size() <= kMostLevels,
+          "{}: \"network_levels\" must be a list of at most {} objects", where, kMostLevels);
+  std::vector<NetworkLevel> levels;
+  std::int64_t below = devices_per_node;
+  for (const Json& one : json) {
+    KeyReader reader(one, fmt::format("{}: \"network_levels\"[{}]", where, levels.size()));
+    constexpr std::int64_t kMostDevices = 100'000'000;
+    constexpr double kMostOversubscription = 1000;
+    NetworkLevel level;
+    level.devices = reader.whole_number("devices", below + 1, kMostDevices);
+    level.latency = reader.number("latency", 0, kMostLatency);
+    level.oversubscription = reader.number("oversubscription", 1, kMostOversubscription);
+    reader.refuse_others();
+    below = level.devices;
+    levels.push_back(level);
+  }
+  return levels;
 }
 
 }  // namespace
@@ -112,12 +144,12 @@ Hardware hardware_from_json(const Json& json, std::string_view where) {
   hardware.memory_bytes = reader.number("memory_bytes", kLeastRate, kMostRate);
   hardware.usable_memory = reader.number("usable_memory", kLeastPart, 1);
   hardware.memory_bandwidth = reader.number("memory_bandwidth", kLeastRate, kMostRate);
-  constexpr int kMostDevices = 65536;
-  const double devices = reader.number("devices_per_node", 1, kMostDevices);
-  require(devices == std::floor(devices), "{}: \"devices_per_node\" must be a whole number", where);
-  hardware.devices_per_node = static_cast<int>(devices);
+  constexpr std::int64_t kMostOnNode = 65536;
+  hardware.devices_per_node = static_cast<int>(reader.whole_number("devices_per_node", 1, kMostOnNode));
   hardware.node_bandwidth = reader.number("node_bandwidth", kLeastRate, kMostRate);
   hardware.network_bandwidth = reader.number("network_bandwidth", kLeastRate, kMostRate);
+  hardware.node_latency = reader.number("node_latency", 0, kMostLatency);
+  hardware.network_levels = read_levels(reader.at("network_levels"), hardware.devices_per_node, where);
   constexpr double kMostPrice = 1e9;
   hardware.price_per_hour = reader.number("price_per_hour", 0, kMostPrice);
   hardware.currency = reader.text("currency");

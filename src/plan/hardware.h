@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "numerics/precision.h"
@@ -10,10 +12,19 @@ namespace fathom {
 
 /// Parts of what is nominal that are reached, 0 < part <= 1.
 struct HardwareEfficiency {
-  double gemm = 1;       // linear maps, of the operations per second of their precision
-  double attention = 1;  // attention's core, of BF16's
-  double memory = 1;     // of the memory's bandwidth
-  double links = 1;      // of both kinds of links
+  double gemm = 1;           // linear maps, of the operations per second of their precision
+  double attention = 1;      // attention's core, of BF16's
+  double memory = 1;         // of the memory's bandwidth
+  double node_links = 1;     // of links inside nodes
+  double network_links = 1;  // of those between them
+};
+
+/// A level of the network between nodes: leaf or rail, pod, cluster.
+struct NetworkLevel {
+  std::int64_t devices = 1;     // that it joins
+  double latency = 0;           // seconds of a small message between two of them, one way
+  double oversubscription = 1;  // how many times more its devices can send than it carries between the pieces
+                                // of the level below
 };
 
 /// One accelerator and how it is connected to others. Bytes and operations per second; links are counted one
@@ -27,8 +38,10 @@ struct Hardware {
   double usable_memory = 1;  // part of it that a program can have
   double memory_bandwidth = 0;
   int devices_per_node = 1;
-  double node_bandwidth = 0;     // of one device to all others of its node together
-  double network_bandwidth = 0;  // of one device to other nodes
+  double node_bandwidth = 0;                 // of one device to all others of its node together
+  double network_bandwidth = 0;              // of one device to other nodes
+  double node_latency = 0;                   // seconds of a small message inside a node, one way
+  std::vector<NetworkLevel> network_levels;  // from the smallest to that of all devices
   double price_per_hour = 0;
   std::string currency;
   HardwareEfficiency efficiency;

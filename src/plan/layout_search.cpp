@@ -77,6 +77,7 @@ LayoutSearch search_layouts(const TrainingEstimator& estimator, std::int64_t dev
     double least_seconds;
     TrainingEstimate outline;
   };
+  require_joined(estimator.hardware(), devices);
   LayoutSearch search;
   std::vector<Candidate> candidates;
   for (const TrainingLayout& layout : possible_layouts(estimator.task(), devices)) {

@@ -69,6 +69,7 @@ RankMemory rank_memory(const TrainingTask& task, const TrainingLayout& layout, c
   const double states = moments + (task.precision == Precision::f32 ? 0 : kF32);
   constexpr double kLogits = 8 << 20;  // values of the head's slice (model/head.h)
 
+  const auto holders = static_cast<double>(parameter_holders(layout));
   RankMemory most;
   const auto ranks = stages_of_ranks(shape);
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
@@ -78,7 +79,7 @@ RankMemory rank_memory(const TrainingTask& task, const TrainingLayout& layout, c
     RankMemory memory;
     memory.weights = weight_bytes(task.precision, held.linear + held.experts, held.other);
     memory.gradients = kF32 * (dense + held.experts);
-    memory.optimizer = states * (dense / layout.dp + held.experts * layout.ep / layout.dp);
+    memory.optimizer = states * (dense + held.experts * layout.ep) / holders;
     const auto in_flight = static_cast<double>(most_in_flight(shape, static_cast<std::int32_t>(rank)));
     memory.activations = in_flight * held.kept / static_cast<double>(ranks[rank].size()) * tokens;
     memory.work_space = held.working * tokens + kLogits * kF32;

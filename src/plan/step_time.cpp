@@ -68,9 +68,9 @@ ChunkSeconds chunk_seconds(const TrainingTask& task, const TrainingLayout& layou
   // Attention's scores are computed again in its backward pass: five products for the forward's two.
   constexpr double kAttentionBackward = 2.5;
   const double tokens = tokens_of(task, layout);
-  const double traffic = tokens * traffic_seconds(expert_traffic(task.model, layout.ep,
-                                                                 hardware.devices_per_node, task.precision),
-                                                  hardware);
+  const double traffic =
+      traffic_seconds(expert_traffic(task.model, layout.ep, hardware.devices_per_node, task.precision),
+                      tokens, {.size = layout.ep}, hardware);
   const auto stage_seconds = [&](std::size_t stage) {
     ChunkSeconds sum;
     for (const ModelUnit& unit : units.subspan(first[stage], first[stage + 1] - first[stage])) {
@@ -110,15 +110,22 @@ PipelineTimes pipeline_times(const ChunkSeconds& chunk, const TrainingTask& task
   const double traffic = chunk.traffic_forward + chunk.traffic_backward;
   times.forward_backward =
       std::min(times.forward + times.backward, std::max(computing / (1 - hardware.overlap_cost), traffic));
-  times.communication = tokens_of(task, layout) * static_cast<double>(task.model.hidden_size) *
-                        value_bytes(task.precision) /
-                        (hardware.network_bandwidth * hardware.efficiency.links);
+  times.communication = neighbour_seconds(
+      hardware, {.size = layout.pp, .stride = layout.dp},
+      tokens_of(task, layout) * static_cast<double>(task.model.hidden_size) * value_bytes(task.precision));
   return times;
 }
 
 UpdateSeconds update_seconds(const TrainingTask& task, const TrainingLayout& layout,
                              const PipelineShape& shape, const Hardware& hardware,
                              std::span<const ModelUnit> units, std::span<const std::size_t> first) {
+  const std::int64_t holders = parameter_holders(layout);
+  const RankGroup dense_group = {.size = holders};
+  const RankGroup expert_group = {.size = holders / layout.ep, .stride = layout.ep};
+  // FP32 weights and two moments read and written, gradients read.
+  const double state_bytes =
+      2 * (sizeof(float) + 2.0 * static_cast<double>(dtype_size(moments_dtype(task.precision)))) +
+      sizeof(float);
   UpdateSeconds most;
   for (const std::vector<std::size_t>& stages : stages_of_ranks(shape)) {
     double dense = 0;
@@ -128,21 +135,13 @@ UpdateSeconds update_seconds(const TrainingTask& task, const TrainingLayout& lay
         dense += static_cast<double>(unit.dense_parameters());
         experts += static_cast<double>(unit.expert_parameters) / layout.ep;
       }
-    const double copies = layout.dp;
-    const double expert_copies = copies / layout.ep;
-    // In a ring each rank passes on all but its own part: FP32 gradients there, weights back.
-    const double exchanged = (sizeof(float) + value_bytes(task.precision)) *
-                             (dense * (copies - 1) / copies + experts * (expert_copies - 1) / expert_copies);
-    const bool in_node = layout.dp <= hardware.devices_per_node;
-    const double link =
-        (in_node ? hardware.node_bandwidth : hardware.network_bandwidth) * hardware.efficiency.links;
-    // FP32 weights and two moments read and written, gradients read.
-    const double state_bytes =
-        2 * (sizeof(float) + 2.0 * static_cast<double>(dtype_size(moments_dtype(task.precision)))) +
-        sizeof(float);
-    const UpdateSeconds one = {exchanged / link,
-                               state_bytes * (dense / copies + experts / expert_copies) /
-                                   (hardware.memory_bandwidth * hardware.efficiency.memory)};
+    UpdateSeconds one;
+    for (const double bytes : {static_cast<double>(sizeof(float)), value_bytes(task.precision)}) {
+      one.exchange += ring_seconds(hardware, dense_group, bytes * dense);
+      one.exchange += ring_seconds(hardware, expert_group, bytes * experts);
+    }
+    one.optimizer = state_bytes * (dense + experts * layout.ep) / static_cast<double>(holders) /
+                    (hardware.memory_bandwidth * hardware.efficiency.memory);
     if (one.total() > most.total()) most = one;
   }
   return most;

@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
-#include "plan/hardware.h"
 #include "plan/model_units.h"
+#include "plan/network.h"
 #include "plan/schedule_simulator.h"
 #include "plan/training_layout.h"
 
@@ -44,10 +44,10 @@ PipelineTimes pipeline_times(const ChunkSeconds& chunk, const TrainingTask& task
 /// After the pipeline: gradients to the ranks that hold their optimizer states, new weights back (ZeRO-1),
 /// and the states' own update. Nothing of it is taken as overlapped.
 struct UpdateSeconds {
-  double exchange = 0;
+  RingSeconds exchange;  // FP32 gradients and narrow weights, of dense parameters and of experts, added
   double optimizer = 0;
 
-  [[nodiscard]] double total() const { return exchange + optimizer; }
+  [[nodiscard]] double total() const { return exchange.total + optimizer; }
 };
 UpdateSeconds update_seconds(const TrainingTask& task, const TrainingLayout& layout,
                              const PipelineShape& shape, const Hardware& hardware,

@@ -45,6 +45,7 @@ TrainingEstimator::TrainingEstimator(const TrainingTask& task, const Hardware& h
 }
 
 TrainingEstimate TrainingEstimator::outline(const TrainingLayout& layout) const {
+  require_joined(hardware_, layout.devices());
   TrainingEstimate result;
   result.layout = layout;
   result.shape = pipeline_of(task_, layout);

@@ -34,6 +34,10 @@ Recompute layout_recompute(std::string_view value) {
 
 }  // namespace
 
+std::int64_t parameter_holders(const TrainingLayout& layout) {
+  return std::int64_t{layout.dp} * (layout.schedule == PipelineKind::dualpipe ? 2 : 1);
+}
+
 PipelineShape pipeline_of(const TrainingTask& task, const TrainingLayout& layout) {
   const std::int64_t together = std::int64_t{layout.dp} * layout.micro_batch;
   require(task.batch % together == 0,

@@ -30,6 +30,10 @@ struct TrainingLayout {
   [[nodiscard]] std::int64_t devices() const { return std::int64_t{pp} * dp; }
 };
 
+/// How many ranks hold each of a stage's parameters that are not an expert's: those of all pipelines, and in
+/// DualPipe those of both directions.
+std::int64_t parameter_holders(const TrainingLayout& layout);
+
 /// What is trained, whatever the layout.
 struct TrainingTask {
   ModelConfig model;

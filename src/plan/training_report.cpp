@@ -18,6 +18,7 @@ namespace {
 
 constexpr double kGiga = 1e9;
 constexpr double kMilli = 1e-3;
+constexpr double kMicro = 1e-6;
 
 std::string grouped(double value) {
   return format_count(static_cast<std::uint64_t>(std::llround(value)));
@@ -91,6 +92,12 @@ TitledRows traffic_section(const ReportedTraining& training) {
            {"inside nodes, combine", megabytes(traffic.node_combine)}}};
 }
 
+std::string exchange_text(const RingSeconds& exchange) {
+  return fmt::format("{}, {} of it latency, {}", short_seconds(exchange.total),
+                     short_seconds(exchange.latency),
+                     exchange.is_by_nodes ? "rings inside nodes and over them" : "one ring");
+}
+
 TitledRows step_section(const TrainingEstimate& estimate) {
   const PipelineTimes& times = estimate.times;
   const double idle = 100 * estimate.bubble_seconds / estimate.pipeline_seconds;
@@ -105,7 +112,7 @@ TitledRows step_section(const TrainingEstimate& estimate) {
            {"a message between stages", short_seconds(times.communication)},
            {"pipeline, simulated", short_seconds(estimate.pipeline_seconds)},
            {"of it bubble", fmt::format("{}, {:.1f} %", short_seconds(estimate.bubble_seconds), idle)},
-           {"gradients and weights exchanged", short_seconds(estimate.update.exchange)},
+           {"gradients and weights exchanged", exchange_text(estimate.update.exchange)},
            {"optimizer", short_seconds(estimate.update.optimizer)},
            {"in all", short_seconds(estimate.step_seconds())}}};
 }
@@ -125,6 +132,21 @@ TitledRows bill_section(const ReportedTraining& training) {
                                  hardware.price_per_hour)}}};
 }
 
+std::string microseconds(double seconds) {
+  return fmt::format("{:g} us a message", seconds / kMicro);
+}
+
+/// "8 devices a node; 256 within 2.8 us; 16,384 within 3.7 us; 131,072 within 4.6 us at 1:7".
+std::string network_text(const Hardware& hardware) {
+  std::string text = fmt::format("{} devices a node", hardware.devices_per_node);
+  for (const NetworkLevel& level : hardware.network_levels) {
+    text += fmt::format("; {} within {:g} us", format_count(static_cast<std::uint64_t>(level.devices)),
+                        level.latency / kMicro);
+    if (level.oversubscription > 1) text += fmt::format(" at 1:{:g}", level.oversubscription);
+  }
+  return text;
+}
+
 TitledRows assumption_section(const ReportedTraining& training) {
   const TrainingTask& task = training.estimator.task();
   const Hardware& hardware = training.estimator.hardware();
@@ -140,9 +162,13 @@ TitledRows assumption_section(const ReportedTraining& training) {
            {"attention's core reaches",
             fmt::format("{} of {:g} TFLOP/s", percent(efficiency.attention), hardware.bf16_flops / 1e12)},
            {"memory reaches", percent(efficiency.memory) + " of " + rate(hardware.memory_bandwidth)},
-           {"links reach", fmt::format("{} of {} inside nodes of {}, {} between", percent(efficiency.links),
-                                       rate(hardware.node_bandwidth), hardware.devices_per_node,
-                                       rate(hardware.network_bandwidth))},
+           {"links inside nodes reach",
+            fmt::format("{} of {}, {}", percent(efficiency.node_links), rate(hardware.node_bandwidth),
+                        microseconds(hardware.node_latency))},
+           {"links between nodes reach",
+            percent(efficiency.network_links) + " of " + rate(hardware.network_bandwidth)},
+           {"network", network_text(hardware)},
+           {"placement", "experts' ranks follow one another, then pipelines, then pipeline stages"},
            {"moving data costs", percent(hardware.overlap_cost) + " of the computing beside it"},
            {"experts", "evenly loaded; a token's on as many nodes as routing allows"},
            {"MFU", fmt::format("of {:g} TFLOP/s in BF16; the main model's work, causal attention",
@@ -192,7 +218,8 @@ OrderedJson seconds_json(const TrainingEstimate& estimate) {
           {"pipeline", estimate.pipeline_seconds},
           {"bubble", estimate.bubble_seconds},
           {"idle_fraction", estimate.idle_fraction},
-          {"exchange", estimate.update.exchange},
+          {"exchange", estimate.update.exchange.total},
+          {"exchange_latency", estimate.update.exchange.latency},
           {"optimizer", estimate.update.optimizer},
           {"total", estimate.step_seconds()}};
 }
@@ -248,7 +275,8 @@ OrderedJson training_json(const ReportedTraining& training) {
             {"gemm_efficiency", hardware.efficiency.gemm},
             {"attention_efficiency", hardware.efficiency.attention},
             {"memory_efficiency", hardware.efficiency.memory},
-            {"links_efficiency", hardware.efficiency.links},
+            {"node_links_efficiency", hardware.efficiency.node_links},
+            {"network_links_efficiency", hardware.efficiency.network_links},
             {"overlap_cost", hardware.overlap_cost}}}};
 }
 

@@ -32,13 +32,23 @@ TEST(ExpertTrafficTest, InsideANodeNothingCrossesTheNetwork) {
   EXPECT_EQ(expert_traffic(v3, 1, 8, Precision::bf16).node_bytes(), 0);
 }
 
+// Two groups on a node: those chosen may all be on nodes of their own.
+TEST(ExpertTrafficTest, FewNodesAreAllReached) {
+  const ModelConfig v3 = test::planned_task("deepseek-v3").model;
+  EXPECT_EQ(expert_traffic(v3, 32, 8, Precision::fp8).remote_nodes, 4 * 3.0 / 4);
+  EXPECT_EQ(expert_traffic(v3, 16, 8, Precision::fp8).remote_nodes, 2 * 1.0 / 2);
+}
+
 TEST(ExpertTrafficTest, TheSlowerKindOfLinkDecides) {
   Hardware hardware = load_hardware("h800");
+  hardware.node_latency = 0;
+  for (NetworkLevel& level : hardware.network_levels) level.latency = 0;
   const ExpertTraffic traffic =
       expert_traffic(test::planned_task("deepseek-v3").model, 64, 8, Precision::fp8);
-  EXPECT_DOUBLE_EQ(traffic_seconds(traffic, hardware), traffic.network_bytes() / (50e9 * 0.8));
+  EXPECT_DOUBLE_EQ(traffic_seconds(traffic, 1, {.size = 64}, hardware),
+                   traffic.network_bytes() / (50e9 * 0.88));
   hardware.node_bandwidth = 50e9;
-  EXPECT_DOUBLE_EQ(traffic_seconds(traffic, hardware), traffic.node_bytes() / (50e9 * 0.8));
+  EXPECT_DOUBLE_EQ(traffic_seconds(traffic, 1, {.size = 64}, hardware), traffic.node_bytes() / (50e9 * 0.8));
 }
 
 }  // namespace

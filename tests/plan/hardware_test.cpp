@@ -39,9 +39,22 @@ TEST(HardwareTest, H800IsTheReportsMachine) {
   EXPECT_EQ(hardware.devices_per_node, 8);
   EXPECT_EQ(hardware.price_per_hour, 2);
   // Section 3.2.2: NVLink 160 GB/s, 3.2 times InfiniBand's 50.
-  EXPECT_DOUBLE_EQ(hardware.node_bandwidth * hardware.efficiency.links, 160e9);
+  EXPECT_DOUBLE_EQ(hardware.node_bandwidth * hardware.efficiency.node_links, 160e9);
   EXPECT_DOUBLE_EQ(hardware.network_bandwidth, 50e9);
   EXPECT_EQ(hardware.flops(Precision::fp8), 1978.9e12);
+  // arXiv 2505.09343, section 5.1: two layers of 64-port switches in each of eight planes, full bandwidth.
+  EXPECT_EQ(hardware.network_levels[0].devices, 32 * 8);
+  EXPECT_EQ(hardware.network_levels[1].devices, 32 * 64 * 8);
+  EXPECT_EQ(hardware.network_levels[1].oversubscription, 1);
+}
+
+// arXiv 2407.21783, section 3.3.1.
+TEST(HardwareTest, H100sAreJoinedAsLlama3sWere) {
+  const Hardware hardware = load_hardware("h100");
+  EXPECT_EQ(hardware.network_levels[1].devices, 3072);
+  EXPECT_EQ(hardware.network_levels[1].oversubscription, 1);
+  EXPECT_EQ(hardware.network_levels[2].devices, 8 * 3072);
+  EXPECT_EQ(hardware.network_levels[2].oversubscription, 7);
 }
 
 TEST(HardwareTest, WhatItDoesNotHaveIsAnError) {
@@ -71,7 +84,22 @@ TEST(HardwareTest, EveryKeyIsChecked) {
     wrong["efficiency"][key] = 1.01;
     EXPECT_THAT(hardware_refusal(wrong), HasSubstr(key)) << key;
   }
+  for (const char* key : {"devices", "latency", "oversubscription"}) {
+    Json wrong = good;
+    wrong["network_levels"][1].erase(key);
+    EXPECT_THAT(hardware_refusal(wrong), HasSubstr("\"network_levels\"[1]: \"" + std::string(key))) << key;
+    wrong["network_levels"][1][key] = -1;
+    EXPECT_THAT(hardware_refusal(wrong), HasSubstr(key)) << key;
+  }
   Json wrong = good;
+  wrong["network_levels"][2]["devices"] = wrong["network_levels"][1]["devices"];
+  EXPECT_THAT(hardware_refusal(wrong), HasSubstr("must be 16385 to"));
+  wrong = good;
+  wrong["network_levels"] = Json::array();
+  EXPECT_EQ(hardware_refusal(wrong), "no error") << "one node";
+  wrong["network_levels"] = {1};
+  EXPECT_THAT(hardware_refusal(wrong), HasSubstr("must be an object"));
+  wrong = good;
   wrong["devices_per_node"] = 2.5;
   EXPECT_THAT(hardware_refusal(wrong), HasSubstr("whole number"));
   EXPECT_THAT(hardware_refusal(Json::array()), HasSubstr("must be an object"));

@@ -56,9 +56,33 @@ TEST(TrainingEstimateTest, StepAndMfuAreThoseThatWereMeasured) {
   EXPECT_NEAR(estimate.step_seconds(), 19.926, 0.1);
 }
 
+// The same table: 0.29 s for the optimizer and what it exchanges. Rings of 256 ranks of which eight on a node
+// share its links; nothing is fitted to it.
+TEST(TrainingEstimateTest, TheExchangeIsNearlyAsLongAsWasMeasured) {
+  const TrainingEstimate estimate = report_estimator().estimate(report_layout());
+  EXPECT_NEAR(estimate.update.total(), 0.29, 0.06);
+  EXPECT_LT(estimate.update.exchange.latency, 0.01 * estimate.update.exchange.total);
+}
+
+TEST(TrainingEstimateTest, MessagesBetweenPodsAreSlowerThanWithinThem) {
+  const TrainingEstimator estimator(planned_task("deepseek-v3"), load_hardware("h100"));
+  const auto message = [&](const char* layout) {
+    return estimator.outline(parse_layout(layout, 15360)).times.communication;
+  };
+  // Stages of 960 devices, three in a pod of 3,072, whose uplinks carry a seventh: 7/3. Of 1,920: 7.
+  EXPECT_NEAR(message("pp=16,schedule=zb1p"), 7.0 / 3 * message("pp=64,schedule=zb1p"), 1e-4);
+  EXPECT_NEAR(message("pp=8,schedule=zb1p"), 3 * message("pp=16,schedule=zb1p"), 1e-4);
+}
+
+TEST(TrainingEstimateTest, DevicesThatNoNetworkJoinsAreRefused) {
+  const TrainingLayout layout = {.pp = 16, .dp = 15360};
+  EXPECT_THAT(test::error_of([&] { (void)report_estimator().outline(layout); }),
+              testing::HasSubstr("network_levels"));
+}
+
 // DeepSeek-V2 (arXiv 2405.04434, section 3): 172.8 K H800 hours for a trillion tokens, in BF16, by
 // zero-bubble pipelines of 16 ranks and experts over 8. Nothing is fitted to it. How many GPUs there were is
-// not said: 512 to 2,048 give 155 K to 173 K.
+// not said: 512 to 2,048 give 159 K to 176 K.
 TEST(TrainingEstimateTest, AnotherModelsHoursArePredictedNearly) {
   TrainingTask task = planned_task("deepseek-v2");
   task.batch = 9216;
@@ -69,7 +93,7 @@ TEST(TrainingEstimateTest, AnotherModelsHoursArePredictedNearly) {
         estimator.estimate({.schedule = PipelineKind::zb1p, .pp = 16, .ep = 8, .dp = dp});
     EXPECT_TRUE(estimate.fits());
     const TrainingBill bill = training_bill(task, estimate, estimator.hardware());
-    EXPECT_NEAR(bill.hours_per_trillion, 172.8e3, 0.11 * 172.8e3) << dp;
+    EXPECT_NEAR(bill.hours_per_trillion, 172.8e3, 0.085 * 172.8e3) << dp;
   }
 }
 
