@@ -175,6 +175,10 @@ void add_train(CLI::App& app) {
       ->add_option("--expert-parallel", options->parallel.experts,
                    "Share the routed experts out over so many of the processes with the same layers")
       ->check(at_least(1));
+  command
+      ->add_option("--context-parallel", options->parallel.context,
+                   "Share each sequence out over so many of the processes with the same layers")
+      ->check(at_least(1));
   add_threads_option(*command, options->threads);
   CLI::Option* dry_run = command->add_flag(
       "--dry-run", options->dry_run,

@@ -211,8 +211,10 @@ HWY_EXPORT(BackwardHead);
 
 void check_spans(std::span<const AttentionSpan> spans) {
   for (const AttentionSpan& span : spans)
-    require(span.queries >= 0 && span.queries <= span.keys,
-            "attention of {} queries to {} keys: each query needs its own key", span.queries, span.keys);
+    require(span.queries >= 0 &&
+                span.keys >= (span.is_causal ? span.queries : std::min<std::int64_t>(1, span.queries)),
+            "attention of {} queries to {} keys: each query needs {}", span.queries, span.keys,
+            span.is_causal ? "its own key" : "a key");
 }
 
 }  // namespace
@@ -223,14 +225,14 @@ void attention_forward(ThreadPool& pool, const AttentionShape& shape, const Atte
   struct Item {
     const AttentionSpan* span;
     std::int64_t query;
+    std::int64_t seen;  // by its first query
   };
   std::vector<Item> items;
   for (const AttentionSpan& span : spans)
-    for (std::int64_t query = 0; query < span.queries; query += kQueryBlock) items.push_back({&span, query});
+    for (std::int64_t query = 0; query < span.queries; query += kQueryBlock)
+      items.push_back({&span, query, Job{shape, inputs, span, 0}.seen_by(query)});
   // The longest rows first, so that no thread starts one when the others are done.
-  std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
-    return a.span->keys - a.span->queries + a.query > b.span->keys - b.span->queries + b.query;
-  });
+  std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.seen > b.seen; });
   const auto heads = static_cast<std::size_t>(shape.heads);
   pool.parallel_for(items.size() * heads, [&](std::size_t index) {
     const Item& item = items[index / heads];

@@ -28,13 +28,15 @@ struct AttentionShape {
   float scale;  // of the scores, YaRN's mscale² included; positive
 };
 
-/// Queries and the keys they may see. The last query is aligned with the last key: query i of `queries` sees
-/// the first `keys - queries + i + 1` keys of the span (causal; a prefill behind a cache has more keys).
+/// Queries and the keys they may see. Causal: the last query is aligned with the last key, so that query i of
+/// `queries` sees the first `keys - queries + i + 1` keys of the span (a prefill behind a cache has more
+/// keys). Not causal: each query sees all of the keys, which are an earlier part of its sequence.
 struct AttentionSpan {
   std::int64_t query_begin;
   std::int64_t queries;
   std::int64_t key_begin;
   std::int64_t keys;
+  bool is_causal = true;
 };
 
 /// MLA's expanded form keeps a key in two places: a part per head, and the rotated part shared by all heads,
@@ -61,8 +63,10 @@ struct AttentionGradients {
 void attention_forward(ThreadPool& pool, const AttentionShape& shape, const AttentionInputs& inputs,
                        std::span<const AttentionSpan> spans, HeadRows<float> out, float* log_sum_exp);
 
-/// Gradients of the inputs (assigned) from dout; probabilities are recomputed tile by tile from
-/// `log_sum_exp`. One work item is one head of one span, so sums have one order whatever the threads.
+/// Gradients of the inputs (assigned, for the spans' queries and keys) from dout; probabilities are
+/// recomputed tile by tile from `log_sum_exp`. That and `out` may be of a softmax over more keys than those
+/// here, whose share of the gradients then results. One work item is one head of one span, so sums have one
+/// order whatever the threads.
 void attention_backward(ThreadPool& pool, const AttentionShape& shape, const AttentionInputs& inputs,
                         std::span<const AttentionSpan> spans, HeadRows<const float> out,
                         const float* log_sum_exp, HeadRows<const float> dout,

@@ -54,7 +54,7 @@ struct Job {
   [[nodiscard]] std::int64_t qk_dim() const { return shape.nope_dim + shape.rope_dim; }
   /// Keys that a query of the span sees.
   [[nodiscard]] std::int64_t seen_by(std::int64_t query) const {
-    return span.keys - span.queries + query + 1;
+    return span.is_causal ? span.keys - span.queries + query + 1 : span.keys;
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/gating.h"
+#include "model/sequence_peers.h"
 
 namespace fathom {
 namespace {
@@ -14,39 +15,38 @@ std::int64_t sum(std::span<const std::int64_t> load) {
   return std::accumulate(load.begin(), load.end(), std::int64_t{0});
 }
 
-/// Sequences without tokens have no loss and do not count in the average.
-std::int64_t count_with_tokens(const Sequences& sequences) {
-  std::int64_t count = 0;
-  for (std::size_t s = 1; s < sequences.offsets.size(); ++s)
-    count += static_cast<std::int64_t>(sequences.offsets[s] > sequences.offsets[s - 1]);
-  return count;
-}
-
 double row_sum(const float* row, std::int64_t count) {
   return std::accumulate(row, row + count, 0.0);
 }
 
-/// f_i and sum_i f_i · P_i of one sequence.
-double one_sequence_loss(const float* affinity, std::int64_t tokens, std::int64_t experts, std::int64_t top_k,
-                         float* frequency) {
+/// selected[i] += tokens that have expert i among their highest.
+void count_selected(const float* affinity, std::int64_t tokens, std::int64_t top_k,
+                    std::span<std::int64_t> selected) {
   std::vector<std::int32_t> chosen(static_cast<std::size_t>(tokens * top_k));
-  kernels::select_experts({.experts = experts, .top_k = top_k}, affinity, tokens, chosen.data());
-  const auto size = static_cast<std::size_t>(experts);
-  std::vector<std::int64_t> selected(size, 0);
+  kernels::select_experts({.experts = static_cast<std::int64_t>(selected.size()), .top_k = top_k}, affinity,
+                          tokens, chosen.data());
   for (const std::int32_t expert : chosen) ++selected[static_cast<std::size_t>(expert)];
+}
 
+/// Fills in f_i, and returns the part of sum_i f_i · P_i that the tokens here have in it.
+/// @param length    tokens of the whole sequence
+/// @param selected  of the whole sequence
+double sequence_loss(const float* affinity, std::int64_t tokens, std::int64_t length, std::int64_t top_k,
+                     std::span<const std::int64_t> selected, float* frequency) {
+  const std::size_t size = selected.size();
+  const auto experts = static_cast<std::int64_t>(size);
   std::vector<double> share(size, 0.0);  // T · P_i
   for (std::int64_t t = 0; t < tokens; ++t) {
     const float* row = affinity + t * experts;
     const double inverse = 1.0 / row_sum(row, experts);
     for (std::size_t i = 0; i < size; ++i) share[i] += static_cast<double>(row[i]) * inverse;
   }
-  const double per_selection = static_cast<double>(experts) / static_cast<double>(top_k * tokens);
+  const double per_selection = static_cast<double>(experts) / static_cast<double>(top_k * length);
   double loss = 0.0;
   for (std::size_t i = 0; i < size; ++i) {
     const double f = per_selection * static_cast<double>(selected[i]);
     frequency[i] = static_cast<float>(f);
-    loss += f * share[i] / static_cast<double>(tokens);
+    loss += f * share[i] / static_cast<double>(length);
   }
   return loss;
 }
@@ -88,15 +88,22 @@ double sequence_balance_loss(const Context& context, const Tensor& affinity, con
   require(sequences.tokens() == affinity.dim(0), "sequences of {} tokens for affinities of {}",
           sequences.tokens(), affinity.dim(0));
   frequency = Tensor::zeros({sequences.count(), experts});
+  const auto size = static_cast<std::size_t>(experts);
   std::vector<double> losses(static_cast<std::size_t>(sequences.count()), 0.0);
+  std::vector<std::int64_t> selected(losses.size() * size, 0);
+  const auto selected_of = [&](std::size_t s) { return std::span(selected).subspan(s * size, size); };
+  const auto rows_of = [&](std::size_t s) { return affinity.f32() + sequences.offsets[s] * experts; };
   context.pool.parallel_for(losses.size(), [&](std::size_t s) {
-    const std::int64_t begin = sequences.offsets[s];
-    const std::int64_t tokens = sequences.offsets[s + 1] - begin;
-    if (tokens == 0) return;
-    losses[s] = one_sequence_loss(affinity.f32() + begin * experts, tokens, experts, top_k,
-                                  frequency.f32() + static_cast<std::int64_t>(s) * experts);
+    count_selected(rows_of(s), sequences.rows_of(static_cast<std::int64_t>(s)), top_k, selected_of(s));
   });
-  const std::int64_t counted = count_with_tokens(sequences);
+  if (sequences.are_shared()) context.sequence_peers->sum(selected);
+  context.pool.parallel_for(losses.size(), [&](std::size_t s) {
+    const auto sequence = static_cast<std::int64_t>(s);
+    if (sequences.length(sequence) == 0) return;
+    losses[s] = sequence_loss(rows_of(s), sequences.rows_of(sequence), sequences.length(sequence), top_k,
+                              selected_of(s), frequency.f32() + sequence * experts);
+  });
+  const std::int64_t counted = sequences.count_with_tokens();
   return counted == 0 ? 0.0
                       : std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(counted);
 }
@@ -104,10 +111,10 @@ double sequence_balance_loss(const Context& context, const Tensor& affinity, con
 void add_sequence_balance_gradient(const Context& context, const Tensor& affinity, const Sequences& sequences,
                                    const Tensor& frequency, double scale, Tensor& daffinity) {
   const std::int64_t experts = affinity.dim(1);
-  const std::int64_t counted = count_with_tokens(sequences);
+  const std::int64_t counted = sequences.count_with_tokens();
   context.pool.parallel_for(static_cast<std::size_t>(sequences.count()), [&](std::size_t s) {
     const float* f = frequency.f32() + static_cast<std::int64_t>(s) * experts;
-    const std::int64_t tokens = sequences.offsets[s + 1] - sequences.offsets[s];
+    const std::int64_t tokens = sequences.length(static_cast<std::int64_t>(s));
     for (std::int64_t t = sequences.offsets[s]; t < sequences.offsets[s + 1]; ++t) {
       const float* row = affinity.f32() + t * experts;
       float* drow = daffinity.f32() + t * experts;
@@ -123,14 +130,14 @@ void add_sequence_balance_gradient(const Context& context, const Tensor& affinit
 
 double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> load, std::int64_t top_k,
                           bool normalised, Tensor& frequency) {
-  const std::int64_t tokens = affinity.dim(0);
   const std::int64_t experts = affinity.dim(1);
   require(static_cast<std::int64_t>(load.size()) == experts, "loads of {} experts for affinities of {}",
           load.size(), experts);
   frequency = Tensor::zeros({1, experts});
+  const std::int64_t tokens = sum(load) / top_k;
   if (tokens == 0) return 0.0;
   std::vector<double> sums(load.size(), 0.0);  // T · P_i
-  for (std::int64_t t = 0; t < tokens; ++t) {
+  for (std::int64_t t = 0; t < affinity.dim(0); ++t) {
     const float* row = affinity.f32() + t * experts;
     const double inverse = normalised ? 1.0 / row_sum(row, experts) : 1.0;
     for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(row[i]) * inverse;

@@ -36,6 +36,7 @@ double mean_max_violation(std::span<const std::vector<std::int64_t>> loads);
 ///
 /// Equation 18 takes the highest of all N_r experts by the bare affinity: neither the bias nor the group
 /// limit takes part, so the loss speaks of what the router prefers rather than of what balancing made of it.
+/// Of sequences that are shared out: with f_i of the whole sequences, the part of the rows here.
 /// @param affinity   [tokens, n_routed_experts], s
 /// @param frequency  [sequences, n_routed_experts], filled with f_i: the gradient takes it as a constant
 double sequence_balance_loss(const Context& context, const Tensor& affinity, const Sequences& sequences,
@@ -55,12 +56,14 @@ void add_sequence_balance_gradient(const Context& context, const Tensor& affinit
 /// sigmoid's could else all go to zero, which lowers the loss, evens nothing, and leaves normalised gates as
 /// they were.
 /// @param affinity   [tokens, n_routed_experts], s
-/// @param load       [n_routed_experts], tokens that chose each expert
+/// @param affinity   [tokens, n_routed_experts]; with sequences shared out a part of T
+/// @param load       [n_routed_experts], tokens that chose each expert, of all T
 /// @param frequency  [1, n_routed_experts], filled with f_i: the gradient takes it as a constant
 double batch_balance_loss(const Tensor& affinity, std::span<const std::int64_t> load, std::int64_t top_k,
                           bool normalised, Tensor& frequency);
 
-/// daffinity += scale · the gradient of `batch_balance_loss` at the affinities.
+/// daffinity += scale · the gradient of `batch_balance_loss` at the affinities, if these are all of its
+/// tokens.
 void add_batch_balance_gradient(const Context& context, const Tensor& affinity, const Tensor& frequency,
                                 bool normalised, double scale, Tensor& daffinity);
 

@@ -7,15 +7,13 @@
 #include <vector>
 
 #include "model/context.h"
+#include "model/direction.h"
 #include "model/expert_groups.h"
 #include "model/kept.h"
 #include "model/router.h"
 #include "tensor/tensor.h"
 
 namespace fathom {
-
-/// Of which pass a message is: one of each may be under way at once.
-enum class Direction : std::uint8_t { forward, backward };
 
 /// The way of one MoE layer's tokens to the ranks that hold their experts, and back. All ranks make it
 /// together and call the same of its functions in the same order, within a pass. What begins a message

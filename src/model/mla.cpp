@@ -2,70 +2,29 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "kernels/attention.h"
 #include "kernels/norm.h"
+#include "kernels/vector_ops.h"
 #include "model/linear.h"
+#include "model/mla_views.h"
 #include "model/norm.h"
 
 namespace fathom {
 namespace {
 
-using kernels::HeadRows;
-
 /// Of the input of o_proj, which is quantised twice on its way to the weight's gradient: powers of two add no
 /// error of their own (technical report, section 3.3.3).
 constexpr TileScaling kAttentionScaling = {ScaleFormat::power_of_two, kActivationScaling.least_amax};
 
-/// The position of every row: 0 onward within each sequence.
-std::vector<std::int64_t> positions_of(const Sequences& sequences) {
-  std::vector<std::int64_t> positions(static_cast<std::size_t>(sequences.tokens()));
-  for (std::size_t s = 0; s + 1 < sequences.offsets.size(); ++s)
-    std::iota(positions.begin() + sequences.offsets[s], positions.begin() + sequences.offsets[s + 1], 0);
-  return positions;
-}
-
-std::vector<kernels::AttentionSpan> spans_of(const Sequences& sequences) {
-  std::vector<kernels::AttentionSpan> spans;
-  for (std::size_t s = 0; s + 1 < sequences.offsets.size(); ++s) {
-    const std::int64_t begin = sequences.offsets[s];
-    const std::int64_t length = sequences.offsets[s + 1] - begin;
-    spans.push_back({begin, length, begin, length});
-  }
-  return spans;
-}
-
-void check_sequences(const Sequences& sequences, std::int64_t tokens) {
-  require(!sequences.offsets.empty() && sequences.offsets.front() == 0 && sequences.tokens() == tokens &&
-              std::is_sorted(sequences.offsets.begin(), sequences.offsets.end()),
-          "sequences that end at token {} for {} rows: offsets must rise from 0 to the number of rows",
-          sequences.offsets.empty() ? 0 : sequences.tokens(), tokens);
-}
-
-/// A [tokens, heads, dim] view from value `begin` of each head's `width` values on.
-HeadRows<const float> head_rows(const Tensor& x, std::int64_t heads, std::int64_t begin = 0) {
-  const std::int64_t token = x.size() / std::max<std::int64_t>(1, x.dim(0));
-  return {x.f32() + begin, token, token / heads};
-}
-HeadRows<float> head_rows(Tensor& x, std::int64_t heads, std::int64_t begin = 0) {
-  const std::int64_t token = x.size() / std::max<std::int64_t>(1, x.dim(0));
-  return {x.f32() + begin, token, token / heads};
-}
-
-kernels::AttentionShape attention_shape(const ModelConfig& config) {
-  return {config.num_attention_heads, config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim,
-          static_cast<float>(config.softmax_scale())};
-}
-
-kernels::AttentionInputs attention_inputs(const ModelConfig& config, const Tensor& q, const Tensor& kv,
-                                          const Tensor& kv_a) {
-  const std::int64_t heads = config.num_attention_heads;
-  return {head_rows(q, heads),
-          head_rows(kv, heads),
-          {kv_a.f32() + config.kv_lora_rank, kv_a.dim(1), 0},
-          head_rows(kv, heads, config.qk_nope_head_dim)};
+/// The other ranks' latents, where sequences are shared out.
+std::optional<LatentRing> ring_of(const Context& context, const Sequences& sequences, const Kept& kv_a,
+                                  Direction direction) {
+  if (!sequences.are_shared()) return std::nullopt;
+  require(context.sequence_peers != nullptr, "a part of sequences without the ranks that have the rest");
+  return LatentRing(*context.sequence_peers, sequences, kv_a, direction);
 }
 
 }  // namespace
@@ -114,8 +73,8 @@ Tensor Mla::latents(const Context& context, const Kept& x, const std::vector<std
 Tensor Mla::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved) const {
   const std::int64_t tokens = x.dim(0);
   const std::int64_t heads = config_.num_attention_heads;
-  check_sequences(sequences, tokens);
-  const std::vector<std::int64_t> positions = positions_of(sequences);
+  sequences.check(tokens);
+  const std::vector<std::int64_t> positions = sequences.positions();
   if (!positions.empty()) check_positions(*std::max_element(positions.begin(), positions.end()) + 1);
 
   const Kept input = linear_input(context, x);
@@ -125,12 +84,16 @@ Tensor Mla::forward(const Context& context, const Tensor& x, const Sequences& se
   if (q_latent.defined()) q_latent = keep_rounded(context, q_latent, kept.q_latent);
   const Tensor q = queries(context, input, q_latent, positions, normed);
   const Tensor kv_a = keep_rounded(context, latents(context, input, positions), kept.kv_a);
-  const Tensor kv = keys_values(context, kv_a, normed);
+  std::optional<LatentRing> ring = ring_of(context, sequences, kept.kv_a, Direction::forward);
   Tensor attention = Tensor::empty({tokens, heads, config_.v_head_dim});
-  if (saved != nullptr) kept.log_sum_exp = Tensor::empty({tokens, heads});
-  kernels::attention_forward(context.pool, attention_shape(config_), attention_inputs(config_, q, kv, kv_a),
-                             spans_of(sequences), head_rows(attention, heads),
-                             saved != nullptr ? kept.log_sum_exp.f32() : nullptr);
+  if (saved != nullptr || ring) kept.log_sum_exp = Tensor::empty({tokens, heads});
+  {
+    const Tensor kv = keys_values(context, kv_a, normed);
+    kernels::attention_forward(context.pool, attention_shape(config_), attention_inputs(config_, q, kv, kv_a),
+                               own_spans(sequences), head_rows(attention, heads),
+                               kept.log_sum_exp.defined() ? kept.log_sum_exp.f32() : nullptr);
+  }
+  if (ring) attend_to_others(context, q, *ring, attention, kept.log_sum_exp);
   if (saved != nullptr) {
     kept.attention = Kept(context, attention, attention_format(context.precision), kAttentionScaling);
     *saved = kept;
@@ -143,39 +106,46 @@ Tensor Mla::backward_input(const Context& context, const Tensor& x, const Tensor
   const std::int64_t tokens = dy.dim(0);
   const std::int64_t heads = config_.num_attention_heads;
   const std::int64_t latent = config_.kv_lora_rank;
-  check_sequences(sequences, tokens);
-  const std::vector<std::int64_t> positions = positions_of(sequences);
+  sequences.check(tokens);
+  const std::vector<std::int64_t> positions = sequences.positions();
 
   deltas.o = dy;
   const Tensor dattention = linear_backward_input(context, weights_.o_proj, dy);
   deltas.x = linear_input(context, x);
   const Tensor kv_a = saved.kv_a.f32(context);
+  Tensor dlatents;  // of this rank's latents, by the others
   const Tensor q_latent = saved.q_latent.defined() ? saved.q_latent.f32(context) : Tensor();
   {
+    std::optional<LatentRing> ring = ring_of(context, sequences, saved.kv_a, Direction::backward);
     const Tensor q = queries(context, deltas.x, q_latent, positions, deltas.q_latent_norm);
-    const Tensor kv = keys_values(context, kv_a, deltas.kv_latent_norm);
     const Tensor attention = saved.attention.f32(context);
-    deltas.q = Tensor::empty(q.shape());
-    deltas.kv_b = Tensor::empty(kv.shape());
-    deltas.kv_a = Tensor::empty(kv_a.shape());
-    kernels::attention_backward(
-        context.pool, attention_shape(config_), attention_inputs(config_, q, kv, kv_a), spans_of(sequences),
-        head_rows(attention, heads), saved.log_sum_exp.f32(), head_rows(dattention, heads),
-        {head_rows(deltas.q, heads),
-         head_rows(deltas.kv_b, heads),
-         {deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0},
-         head_rows(deltas.kv_b, heads, config_.qk_nope_head_dim)});
+    {
+      const Tensor kv = keys_values(context, kv_a, deltas.kv_latent_norm);
+      deltas.q = Tensor::empty(q.shape());
+      deltas.kv_b = Tensor::empty(kv.shape());
+      deltas.kv_a = Tensor::empty(kv_a.shape());
+      kernels::attention_backward(context.pool, attention_shape(config_),
+                                  attention_inputs(config_, q, kv, kv_a), own_spans(sequences),
+                                  head_rows(attention, heads), saved.log_sum_exp.f32(),
+                                  head_rows(dattention, heads),
+                                  {head_rows(deltas.q, heads),
+                                   head_rows(deltas.kv_b, heads),
+                                   {deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0},
+                                   head_rows(deltas.kv_b, heads, config_.qk_nope_head_dim)});
+    }
+    if (ring)
+      dlatents = backward_of_others(context, q, sequences, {attention, saved.log_sum_exp, dattention}, *ring,
+                                    deltas);
   }
   const std::int64_t dim = config_.qk_head_dim();
   kernels::rope_rotate(context.pool, deltas.q.f32() + config_.qk_nope_head_dim, heads * dim, dim, tokens,
                        heads, rope_.angles(), positions.data(), kernels::RopeDirection::inverse);
+
+  deltas.kv_norm = latent_gradients(context, deltas.kv_b, kv_a, deltas.kv_a);
+  if (dlatents.defined())
+    kernels::add(context.pool, deltas.kv_a.f32(), dlatents.f32(), dlatents.size(), deltas.kv_a.f32());
   kernels::rope_rotate(context.pool, deltas.kv_a.f32() + latent, deltas.kv_a.dim(1), 0, tokens, 1,
                        rope_.angles(), positions.data(), kernels::RopeDirection::inverse);
-
-  deltas.kv_norm = linear_backward_input(context, weights_.kv_b_proj, deltas.kv_b);
-  kernels::rmsnorm_backward_input(context.pool, deltas.kv_norm.f32(), latent, kv_a.f32(), kv_a.dim(1),
-                                  weights_.kv_a_layernorm.f32(), kLatentNormEps, tokens, latent,
-                                  deltas.kv_a.f32(), deltas.kv_a.dim(1), false);
   Tensor dx = linear_backward_input(context, weights_.kv_a_proj_with_mqa, deltas.kv_a);
 
   if (config_.q_lora_rank == 0) {
@@ -192,8 +162,24 @@ Tensor Mla::backward_input(const Context& context, const Tensor& x, const Tensor
   return dx;
 }
 
+Tensor Mla::latent_gradients(const Context& context, const Tensor& dkv, const Tensor& kv_a,
+                             Tensor& dkv_a) const {
+  Tensor dnorm = linear_backward_input(context, weights_.kv_b_proj, dkv);
+  kernels::rmsnorm_backward_input(context.pool, dnorm.f32(), dnorm.dim(1), kv_a.f32(), kv_a.dim(1),
+                                  weights_.kv_a_layernorm.f32(), kLatentNormEps, kv_a.dim(0),
+                                  config_.kv_lora_rank, dkv_a.f32(), dkv_a.dim(1), false);
+  return dnorm;
+}
+
 void Mla::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                           MlaWeights& grads) const {
+  if (deltas.others_kv_a_layernorm.defined()) {
+    const auto add_to = [&](const Tensor& from, Tensor& to) {
+      kernels::add(context.pool, to.f32(), from.f32(), from.size(), to.f32());
+    };
+    add_to(deltas.others_kv_b_proj.weight, grads.kv_b_proj.weight);
+    add_to(deltas.others_kv_a_layernorm, grads.kv_a_layernorm);
+  }
   linear_backward_weight(context, deltas.o, saved.attention, grads.o_proj);
   linear_backward_weight(context, deltas.kv_b, deltas.kv_latent_norm, grads.kv_b_proj);
   norm_backward_weight(context, kLatentNormEps, saved.kv_a.f32(context), deltas.kv_norm,

@@ -7,6 +7,7 @@
 #include "model/context.h"
 #include "model/kept.h"
 #include "model/latent_cache.h"
+#include "model/latent_ring.h"
 #include "model/rope.h"
 #include "model/sequences.h"
 #include "model/weights.h"
@@ -40,12 +41,19 @@ class Mla {
     Tensor kv_b;     // [tokens, heads, qk_nope_head_dim + v_head_dim]
     Tensor kv_norm;  // [tokens, kv_lora_rank], at the output of kv_a_layernorm
     Tensor kv_a;     // [tokens, kv_lora_rank + qk_rope_head_dim]
+
+    /// Of keys and values that were made of other ranks' latents (context parallelism): the gradients of
+    /// kv_b_proj and kv_a_layernorm themselves, as keeping what they are products of would take as much
+    /// memory as those ranks' tokens. Undefined where there are none.
+    LinearWeight others_kv_b_proj;
+    Tensor others_kv_a_layernorm;
   };
 
   /// Keeps references: config, weights and rope must outlive the layer.
   Mla(const ModelConfig& config, const MlaWeights& weights, const RopeTable& rope);
 
-  /// Whole sequences, causal within each. `saved` null: nothing is kept (evaluation).
+  /// Whole sequences, causal within each, or this rank's part of them together with
+  /// `Context::sequence_peers`. `saved` null: nothing is kept (evaluation).
   Tensor forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved) const;
   /// dx for dy [tokens, hidden]; fills `deltas`.
   /// @param x  that of `forward`
@@ -55,14 +63,10 @@ class Mla {
   void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                        MlaWeights& grads) const;
 
-  /// Appends the tokens of x [tokens, hidden], each sequence's to its cache at positions cache.length onward,
-  /// and attends to all of that cache, each token causally. A few tokens use the absorbed form, which never
-  /// expands keys and values; many expand them a few heads at a time: of each sequence the cheaper in
-  /// multiplications is taken. Linear maps are made of all tokens together, and folded queries of sequences
-  /// that follow one another. The weights may be of any type that kernels/linear.h multiplies with.
-  Tensor forward_cached(const Context& context, const Tensor& x,
-                        const CachedTokens<LatentCacheLayer>& batch) const;
-  /// The same of one sequence.
+  /// Appends the tokens of x [tokens, hidden], at positions cache.length onward, to the cache, and attends to
+  /// all of it, each token causally. A few tokens use the absorbed form, which never expands keys and values;
+  /// many expand them a few heads at a time: the cheaper in multiplications is taken. The weights may be of
+  /// any type that kernels/linear.h multiplies with.
   Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
 
  private:
@@ -79,14 +83,28 @@ class Mla {
   /// W^DKV and W^KR of x, the key rotated: [tokens, kv_lora_rank + qk_rope_head_dim].
   Tensor latents(const Context& context, const Kept& x, const std::vector<std::int64_t>& positions) const;
   void check_positions(std::int64_t end) const;
+  /// From gradients at keys and values to those at the latents that they were made of: assigns the latter's
+  /// part of rows of `dkv_a`, and returns the gradient at the output of kv_a_layernorm, [tokens,
+  /// kv_lora_rank].
+  Tensor latent_gradients(const Context& context, const Tensor& dkv, const Tensor& kv_a, Tensor& dkv_a) const;
 
-  void check_fits(const CachedTokens<LatentCacheLayer>& batch) const;
-  /// Of sequences [first, last), whose queries are in `q`, [tokens, heads, qk_head_dim].
-  /// @param out  [tokens, heads, v_head_dim]
-  void attend_absorbed(const Context& context, const Tensor& q, const CachedTokens<LatentCacheLayer>& batch,
-                       std::int64_t first, std::int64_t last, float* out) const;
-  void attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache,
-                       float* out) const;
+  /// Adds to what the queries found in this rank's latents what they find in the others'.
+  void attend_to_others(const Context& context, const Tensor& q, LatentRing& ring, Tensor& attention,
+                        Tensor& log_sum_exp) const;
+  /// The backward pass of that: adds to `deltas.q`, fills `deltas.others_...`, and returns the sum of what
+  /// the other ranks found out about this one's latents, [tokens, kv_lora_rank + qk_rope_head_dim], keys
+  /// rotated.
+  struct AttentionResult {
+    const Tensor& attention;
+    const Tensor& log_sum_exp;
+    const Tensor& gradient;  // [tokens, heads, v_head_dim]
+  };
+  [[nodiscard]] Tensor backward_of_others(const Context& context, const Tensor& q, const Sequences& sequences,
+                                          const AttentionResult& result, LatentRing& ring,
+                                          Deltas& deltas) const;
+
+  Tensor attend_absorbed(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const;
+  Tensor attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const;
 
   const ModelConfig& config_;
   const MlaWeights& weights_;

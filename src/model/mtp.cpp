@@ -110,10 +110,16 @@ void MtpModule::backward_weight(const Context& context, const Saved& saved, cons
 
 std::vector<std::int32_t> ids_ahead(std::span<const std::int32_t> ids, const Sequences& sequences,
                                     std::int64_t depth) {
+  const Sequences shorter = sequences.shortened(depth);
+  const std::vector<std::int64_t> positions = shorter.positions();
   std::vector<std::int32_t> ahead;
-  for (std::size_t s = 0; s + 1 < sequences.offsets.size(); ++s)
-    for (std::int64_t i = sequences.offsets[s] + depth; i < sequences.offsets[s + 1]; ++i)
-      ahead.push_back(ids[static_cast<std::size_t>(i)]);
+  ahead.reserve(positions.size());
+  std::int64_t first = 0;  // of a sequence's ids
+  for (std::int64_t s = 0; s < sequences.count(); ++s) {
+    for (std::int64_t i = 0; i < shorter.rows_of(s); ++i)
+      ahead.push_back(ids[static_cast<std::size_t>(first + depth + positions[ahead.size()])]);
+    first += sequences.length(s);
+  }
   return ahead;
 }
 

@@ -69,11 +69,13 @@ class MtpModule {
 // token i + k and predicts the one after it (technical report, equations 22 to 24). So each depth works on
 // shorter sequences.
 
-/// out = ids of each sequence from its place `depth` on: [sequences.shortened(depth).tokens()].
+/// The ids `depth` places behind the rows of `sequences.shortened(depth)`, where there are any: of whole
+/// sequences, each one's ids from its place `depth` on.
+/// @param ids  of the whole sequences, also where the rows here are a part of them
 std::vector<std::int32_t> ids_ahead(std::span<const std::int32_t> ids, const Sequences& sequences,
                                     std::int64_t depth);
 
-/// Rows of [tokens, hidden] `x` without the last one of each sequence.
+/// Rows of [tokens, hidden] `x` without the last one of each sequence, where that is here.
 Tensor drop_last_rows(const Tensor& x, const Sequences& sequences);
 
 /// The gradient of `drop_last_rows`: rows come back to their places in `sequences`, zeros in the last of

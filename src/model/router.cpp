@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/gating.h"
 #include "model/balance.h"
+#include "model/sequence_peers.h"
 
 namespace fathom {
 namespace {
@@ -109,10 +110,14 @@ Routing Router::forward(const Context& context, const Tensor& x, const Sequences
   for (const std::int32_t expert : routing.experts) ++routing.load[static_cast<std::size_t>(expert)];
 
   if (saved != nullptr) {
-    saved->balance_loss =
-        config_.has_sequence_wise_loss()
-            ? sequence_balance_loss(context, affinity, sequences, top_k, saved->balance_frequency)
-            : batch_balance_loss(affinity, routing.load, top_k, normalises(), saved->balance_frequency);
+    if (config_.has_sequence_wise_loss()) {
+      saved->balance_loss =
+          sequence_balance_loss(context, affinity, sequences, top_k, saved->balance_frequency);
+    } else {
+      std::vector<std::int64_t> load = routing.load;
+      if (sequences.are_shared()) context.sequence_peers->sum(load);
+      saved->balance_loss = batch_balance_loss(affinity, load, top_k, normalises(), saved->balance_frequency);
+    }
     saved->affinity = affinity;
     saved->routing = routing;
   }
@@ -148,9 +153,10 @@ Tensor Router::backward_input(const Context& context, const Tensor& dgates, cons
   if (balance_alpha != 0.0 && config_.has_sequence_wise_loss())
     add_sequence_balance_gradient(context, saved.affinity, sequences, saved.balance_frequency, balance_alpha,
                                   dlogits);
-  else if (balance_alpha != 0.0)
-    add_batch_balance_gradient(context, saved.affinity, saved.balance_frequency, normalises(), balance_alpha,
-                               dlogits);
+  else if (balance_alpha != 0.0 && tokens > 0)
+    add_batch_balance_gradient(
+        context, saved.affinity, saved.balance_frequency, normalises(),
+        balance_alpha * static_cast<double>(tokens) / static_cast<double>(sequences.whole_tokens()), dlogits);
   context.pool.parallel_ranges(
       static_cast<std::size_t>(tokens), kTokensPerItem, [&](std::size_t begin, std::size_t end) {
         const std::int64_t offset = static_cast<std::int64_t>(begin) * experts;

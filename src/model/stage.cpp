@@ -1,6 +1,8 @@
 #include "model/stage.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/vector_ops.h"
@@ -21,6 +23,25 @@ Tensor with_loss(const Context& context, Tensor gradient, const Tensor& dnormed,
   add_to(context, dnormed, scale, gradient);
   return gradient;
 }
+
+/// What rows here learn at a depth of prediction, and which part of the batch's loss, a mean over all of its
+/// targets, theirs is.
+struct LossTargets {
+  std::vector<std::int32_t> ids;
+  double part = 1;
+
+  LossTargets(const Batch& batch, std::int64_t depth)
+      : ids(ids_ahead(batch.targets, batch.sequences, depth)) {
+    if (!batch.sequences.are_shared()) return;
+    const auto is_target = [](std::int32_t id) { return id >= 0; };
+    std::int64_t all = 0;
+    for (int rank = 0; rank < batch.sequences.ranks; ++rank)
+      all += std::ranges::count_if(ids_ahead(batch.targets, batch.sequences.part_of_rank(rank), depth),
+                                   is_target);
+    part = static_cast<double>(std::ranges::count_if(ids, is_target)) /
+           static_cast<double>(std::max<std::int64_t>(all, 1));
+  }
+};
 
 }  // namespace
 
@@ -60,10 +81,10 @@ std::vector<std::int64_t>* Stage::load_of(bool is_moe, Losses& losses) const {
 Tensor Stage::forward(const Context& context, const Batch& batch, Tensor input, const LossFactors& factors,
                       Saved* saved, Losses& losses) const {
   const Sequences& sequences = batch.sequences;
-  require(sequences.tokens() == static_cast<std::int64_t>(batch.tokens.size()) &&
+  require(sequences.whole_tokens() == static_cast<std::int64_t>(batch.tokens.size()) &&
               batch.targets.size() == batch.tokens.size(),
           "a batch of {} tokens with {} targets in sequences of {} tokens", batch.tokens.size(),
-          batch.targets.size(), sequences.tokens());
+          batch.targets.size(), sequences.whole_tokens());
   losses = {};
   if (saved != nullptr) {
     *saved = Saved{};
@@ -71,7 +92,8 @@ Tensor Stage::forward(const Context& context, const Batch& batch, Tensor input, 
     saved->deltas.resize(blocks_.size());
     saved->mtp.resize(mtp_.size());
   }
-  Tensor x = layers_.has_embedding() ? embed(weights_.embed_tokens, batch.tokens) : std::move(input);
+  Tensor x = layers_.has_embedding() ? embed(weights_.embed_tokens, ids_ahead(batch.tokens, sequences, 0))
+                                     : std::move(input);
   for (std::size_t i = 0; i < blocks_.size(); ++i)
     x = blocks_[i].forward(context, x, sequences, saved != nullptr ? &saved->blocks[i] : nullptr,
                            load_of(blocks_[i].is_moe(), losses));
@@ -91,8 +113,9 @@ void Stage::predict(const Context& context, const Batch& batch, const Tensor& ou
   Tensor state = norm_forward(context, config_.rms_norm_eps, weights_.norm, output);
   if (saved != nullptr) {
     saved->output = output;
-    losses.main = head_loss(context.without_fp8(), weights_.lm_head, state, batch.targets, 1.0, gradients,
-                            &losses.targets);
+    const LossTargets targets(batch, 0);
+    losses.main = targets.part * head_loss(context.without_fp8(), weights_.lm_head, state, targets.ids,
+                                           targets.part, gradients, &losses.targets);
     saved->dnormed = gradients.dnormed;
   } else {
     states.push_back(state);
@@ -111,10 +134,12 @@ void Stage::predict(const Context& context, const Batch& batch, const Tensor& ou
       states.push_back(state);
       continue;
     }
+    const LossTargets targets(batch, depth);
     std::int64_t counted = 0;
-    losses.mtp.push_back(head_loss(context.without_fp8(), weights_.lm_head, state,
-                                   ids_ahead(batch.targets, sequences, depth),
-                                   factors.mtp / static_cast<double>(mtp_.size()), gradients, &counted));
+    losses.mtp.push_back(targets.part *
+                         head_loss(context.without_fp8(), weights_.lm_head, state, targets.ids,
+                                   targets.part * factors.mtp / static_cast<double>(mtp_.size()), gradients,
+                                   &counted));
     saved->mtp[k].tokens = std::move(tokens);
     saved->mtp[k].dnormed = gradients.dnormed;
   }
@@ -122,6 +147,7 @@ void Stage::predict(const Context& context, const Batch& batch, const Tensor& ou
     saved->dhead = gradients.dweight;
     return;
   }
+  require(!sequences.are_shared(), "evaluation of a part of sequences: it takes them whole");
   HeadEvaluation heads =
       evaluate_heads(context.without_fp8(), weights_.lm_head, states, sequences, batch.targets);
   losses.main = heads.losses.front();
@@ -187,7 +213,8 @@ void Stage::part_weight(const Context& context, const Batch& batch, double scale
       break;
     }
     case Part::Kind::embedding:
-      add_embedding_gradient(context, batch.tokens, std::exchange(saved.dembedding, {}), grads.embed_tokens);
+      add_embedding_gradient(context, ids_ahead(batch.tokens, batch.sequences, 0),
+                             std::exchange(saved.dembedding, {}), grads.embed_tokens);
       break;
   }
 }

@@ -24,8 +24,9 @@ bool holds(const ParallelLayout& layout, const ModelConfig& config, const Parame
 }  // namespace
 
 ParallelLayout make_layout(int ranks, const ParallelOptions& options, const ModelConfig& config) {
-  require(options.pipeline >= 1 && options.experts >= 1,
-          "a pipeline of {} ranks, experts over {}: take 1 or more", options.pipeline, options.experts);
+  require(options.pipeline >= 1 && options.experts >= 1 && options.context >= 1,
+          "a pipeline of {} ranks, experts over {}, sequences over {}: take 1 or more", options.pipeline,
+          options.experts, options.context);
   require(ranks % options.pipeline == 0,
           "a pipeline of {} processes does not fit {} processes: choose a size that divides them",
           options.pipeline, ranks);
@@ -33,6 +34,9 @@ ParallelLayout make_layout(int ranks, const ParallelOptions& options, const Mode
   require(layout.replicas() % options.experts == 0,
           "experts over {} processes do not fit {} processes{}: choose a size that divides them",
           options.experts, layout.replicas(), options.pipeline > 1 ? " at each place of the pipeline" : "");
+  require(layout.replicas() % options.context == 0,
+          "sequences over {} processes do not fit {} processes{}: choose a size that divides them",
+          options.context, layout.replicas(), options.pipeline > 1 ? " at each place of the pipeline" : "");
   if (options.experts > 1) {
     require(config.n_routed_experts > 0, "the model has no routed experts to share out over {} processes",
             options.experts);

@@ -16,12 +16,14 @@ struct ParallelOptions {
   PipelineKind schedule = PipelineKind::zb1p;
   int stages_per_rank = 1;  // of interleaved schedules
   int experts = 1;          // ranks that hold different routed experts of the same layers
+  int context = 1;          // ranks that work on different tokens of the same sequences
 };
 
 /// Who holds what. Ranks are numbered so that those which share experts out follow one another, then those
 /// which hold the same layers: with R replicas of each place in the pipeline, rank p · R + r is place p of
 /// replica r, and the experts of its layers lie on the E = `experts` ranks from p · R + r / E · E on, spread
-/// as dist/expert_exchange.h says. What a checkpoint holds depends on none of it.
+/// as dist/expert_exchange.h says; C = `context` replicas that follow one another share sequences. What a
+/// checkpoint holds depends on none of it.
 struct ParallelLayout {
   int ranks = 1;
   ParallelOptions options = {};
@@ -31,10 +33,15 @@ struct ParallelLayout {
   [[nodiscard]] bool has_pipeline() const { return !layers.empty(); }
   /// Every rank holds every parameter.
   [[nodiscard]] bool is_replicated() const { return !has_pipeline() && options.experts == 1; }
-  /// How many ranks, or pipelines, take different sequences of a step.
+  /// How many ranks, or pipelines, take different tokens of a step.
   [[nodiscard]] int replicas() const { return ranks / options.pipeline; }
+  /// How many groups of them take different sequences.
+  [[nodiscard]] int sequence_groups() const { return replicas() / options.context; }
   [[nodiscard]] int place_of(int rank) const { return rank / replicas(); }
   [[nodiscard]] int replica_of(int rank) const { return rank % replicas(); }
+  [[nodiscard]] int sequence_group_of(int rank) const { return replica_of(rank) / options.context; }
+  /// The rank's place among those that share its sequences.
+  [[nodiscard]] int context_place_of(int rank) const { return replica_of(rank) % options.context; }
 };
 
 /// Throws `Error` where such a layout cannot be, or cannot be of this model.

@@ -19,6 +19,7 @@
 #include "dist/collectives.h"
 #include "dist/expert_exchange.h"
 #include "dist/local_communicator.h"
+#include "dist/sequence_ring.h"
 #include "model/fp8_weights.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
@@ -76,6 +77,12 @@ std::unique_ptr<ExpertExchange> open_experts(Communicator& ranks, const Parallel
   return std::make_unique<ExpertExchange>(*group, config.n_routed_experts, on_node);
 }
 
+/// The ring of the ranks that share sequences; null where each has its own.
+std::unique_ptr<SequenceRing> open_ring(Communicator& ranks, const ParallelLayout& layout) {
+  if (layout.options.context == 1) return nullptr;
+  return std::make_unique<SequenceRing>(*ranks.split(ranks.rank() / layout.options.context, 0));
+}
+
 /// The ranks that this one is in a pipeline with; null where there is none.
 std::unique_ptr<Communicator> open_pipeline(Communicator& ranks, const ParallelLayout& layout) {
   return layout.has_pipeline() ? ranks.split(layout.replica_of(ranks.rank()), ranks.rank()) : nullptr;
@@ -94,7 +101,8 @@ class Run {
         layout_(make_layout(ranks.size(), options.parallel, config_)),
         experts_(open_experts(ranks, layout_, config_)),
         pipeline_(open_pipeline(ranks, layout_)),
-        context_{pool, training_.precision, experts_.get()},
+        ring_(open_ring(ranks, layout_)),
+        context_{pool, training_.precision, experts_.get(), ring_.get()},
         folder_(open_folder()),
         resumed_(find_checkpoint()),
         weights_(resumed_ ? load_training_weights(checkpoint_folder(*resumed_), config_, kept())
@@ -405,6 +413,7 @@ class Run {
   ParallelLayout layout_;
   std::unique_ptr<ExpertExchange> experts_;  // where they are shared out
   std::unique_ptr<Communicator> pipeline_;   // where there is one: the ranks that compute with this one
+  std::unique_ptr<SequenceRing> ring_;       // where sequences are shared out
   Context context_;
   std::unique_ptr<RunFolder> folder_;    // of the first rank
   std::optional<std::int64_t> resumed_;  // step of the checkpoint that this run continues

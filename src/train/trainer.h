@@ -56,12 +56,12 @@ TrainResult train(const TrainOptions& options, ThreadPool& pool);
 /// (train/replicas.h); the first one alone writes, shows progress, and heeds `on_start` and `stop`. The
 /// weights after step n are the same in every run with as many ranks, laid out as these, and but for the
 /// rounding of sums those of one process (with shared out experts in BF16 and FP8: and of what travels back
-/// in BF16); a run may be resumed with other ranks. The node that a rank is on decides how tokens go to their
-/// experts (dist/expert_exchange.h).
-/// Memory of each: as above, but of the moments a part, of what its place in the layout does not hold
-/// nothing, and in a pipeline the activations of as many micro-batches as its schedule has in flight; on the
-/// first one for a while, with each checkpoint, all that is in it. An error of one rank is thrown there
-/// alone: the caller has to end the others.
+/// in BF16; with shared out sequences: and of the narrow formats, which other sums are rounded to); a run may
+/// be resumed with other ranks. The node that a rank is on decides how tokens go to their experts
+/// (dist/expert_exchange.h). Memory of each: as above, but of the moments a part, of what its place in the
+/// layout does not hold nothing, and in a pipeline the activations of as many micro-batches as its schedule
+/// has in flight; on the first one for a while, with each checkpoint, all that is in it. An error of one rank
+/// is thrown there alone: the caller has to end the others.
 TrainResult train(const TrainOptions& options, Communicator& ranks, ThreadPool& pool);
 
 }  // namespace fathom

@@ -59,14 +59,14 @@ TrainingStep::Share TrainingStep::own_share(const Context& context, const Traini
   const ParallelLayout& layout = optimizer_.shards().layout();
   const std::int64_t batch_size = plan_.at(state.step).batch_size;
   const std::int64_t unit = std::max(training_.micro_batch_size, std::int64_t{1});
-  const int replicas = layout.replicas();
+  const int groups = layout.sequence_groups();
   const BatchShare whole =
-      share_of_batch(batch_size, unit, layout.replica_of(replicas_.ranks().rank()), replicas);
+      share_of_batch(batch_size, unit, layout.sequence_group_of(replicas_.ranks().rank()), groups);
   const std::int64_t micro = training_.micro_batch_size > 0 ? training_.micro_batch_size : whole.count;
   std::int64_t passes = micro > 0 ? whole.count / micro : 0;
   // Ranks whose experts others need go through as many passes as they do.
   if (context.expert_peers != nullptr)
-    passes = training_.micro_batch_size > 0 ? (batch_size / unit + replicas - 1) / replicas : 1;
+    passes = training_.micro_batch_size > 0 ? (batch_size / unit + groups - 1) / groups : 1;
   if (layout.has_pipeline()) passes = pipeline_shape(layout.options, passes).micro_batches;
   Share share{{}, static_cast<double>(micro) / static_cast<double>(batch_size)};
   for (std::int64_t pass = 0; pass < passes; ++pass) {
@@ -75,6 +75,14 @@ TrainingStep::Share TrainingStep::own_share(const Context& context, const Traini
         {state.sequences + whole.first + done, std::min(micro, whole.count - done)});
   }
   return share;
+}
+
+Batch TrainingStep::own_part(const BatchShare& sequences) const {
+  const ParallelLayout& layout = optimizer_.shards().layout();
+  Batch batch = loader_.batch(sequences.first, sequences.count);
+  batch.sequences =
+      batch.sequences.part(layout.context_place_of(replicas_.ranks().rank()), layout.options.context);
+  return batch;
 }
 
 Losses TrainingStep::local_gradients(const Context& context, const TrainingState& state) {
@@ -86,7 +94,7 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
   sum.expert_load.resize(moe_layers_.size(),
                          std::vector<std::int64_t>(static_cast<std::size_t>(config_.n_routed_experts)));
   for (const BatchShare& sequences : share.micro_batches) {
-    const Batch batch = loader_.batch(sequences.first, sequences.count);
+    const Batch batch = own_part(sequences);
     Transformer::Saved saved;
     const Losses losses = model_.forward(context, batch, factors, &saved);
     sum.main += share.part * losses.main;
@@ -94,8 +102,9 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
     sum.balance += share.part * losses.balance;
     sum.targets += losses.targets;
     add_load(sum.expert_load, losses.expert_load);
-    // Where others wait for this rank's experts, it goes on.
-    if (!std::isfinite(sum.total(factors)) && context.expert_peers == nullptr) return sum;
+    // Where others wait for this rank's experts or latents, it goes on.
+    const bool is_awaited = context.expert_peers != nullptr || context.sequence_peers != nullptr;
+    if (!std::isfinite(sum.total(factors)) && !is_awaited) return sum;
     const bool is_last = &sequences == &share.micro_batches.back();
     model_.backward(context, batch, factors, share.part, saved, optimizer_.gradients(),
                     [&](std::int64_t layer) {
@@ -108,8 +117,7 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
 Losses TrainingStep::pipeline_gradients(const Context& context, const Share& share,
                                         const LossFactors& factors) {
   std::vector<Batch> batches;
-  for (const BatchShare& sequences : share.micro_batches)
-    batches.push_back(loader_.batch(sequences.first, sequences.count));
+  for (const BatchShare& sequences : share.micro_batches) batches.push_back(own_part(sequences));
   // Layers come from the last one down where a rank has one run of them. Where it has several, one could wait
   // for ranks that sum up another first; and for the embedding the last stage would wait for the first one,
   // which still waits for its gradient: these are summed up in the end.

@@ -56,11 +56,14 @@ class TrainingStep {
  private:
   void add_moe_layer(std::string name, MoeWeights& moe);
 
-  /// What a replica takes of a step, in the micro-batches in which it does: the last ones may have no tokens.
+  /// What a group of replicas takes of a step, in the micro-batches in which it does: the last ones may have
+  /// no tokens.
   struct Share {
     std::vector<BatchShare> micro_batches;
     double part = 0;  // of the step's losses that one of them is
   };
+  /// This rank's part of these sequences.
+  [[nodiscard]] Batch own_part(const BatchShare& sequences) const;
   [[nodiscard]] Share own_share(const Context& context, const TrainingState& state) const;
   /// Over the own share: adds to the optimizer's gradients, and returns the own part of the losses.
   [[nodiscard]] Losses local_gradients(const Context& context, const TrainingState& state);

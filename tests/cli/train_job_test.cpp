@@ -129,6 +129,25 @@ TEST_F(TrainJobTest, ExpertsSharedOutGiveTheSameCurveAndTheSameKindOfCheckpoint)
   expect_same_curve("parts", "whole");
 }
 
+TEST_F(TrainJobTest, SequencesSharedOutGiveTheSameCurve) {
+  const std::vector<std::string> mtp = {"--set", "num_nextn_predict_layers=1"};
+  ASSERT_EQ(test::run_fathom(arguments("whole", mtp)).status, 0);
+  const std::vector<std::pair<int, std::vector<std::string>>> layouts = {
+      {4, {"--context-parallel", "4"}},
+      {4, {"--context-parallel", "2", "--expert-parallel", "4"}},
+      {4, {"--context-parallel", "2", "--pipeline-parallel", "2", "--schedule", "dualpipe"}}};
+  for (std::size_t i = 0; auto [processes, more] : layouts) {
+    const std::string name = "shared" + std::to_string(i++);
+    more.insert(more.end(), mtp.begin(), mtp.end());
+    const ProgramResult result = mpirun_fathom(processes, arguments(name, more));
+    ASSERT_EQ(result.status, 0) << result.err;
+    expect_same_curve(name, "whole");
+  }
+  const ProgramResult uneven = mpirun_fathom(3, arguments("run", {"--context-parallel", "2"}));
+  EXPECT_NE(uneven.status, 0);
+  EXPECT_THAT(uneven.err, HasSubstr("sequences over 2 processes do not fit 3 processes"));
+}
+
 TEST_F(TrainJobTest, EveryScheduleGivesTheSameCurve) {
   const std::vector<std::string> model = {"--set", "num_hidden_layers=4",
                                           "--set", "num_nextn_predict_layers=1",

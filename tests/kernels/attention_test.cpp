@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/attention_merge.h"
 
 namespace fathom::kernels {
 namespace {
@@ -102,7 +103,7 @@ struct Reference {
   }
   void query(const Problem& p, const AttentionSpan& span, std::int64_t i, std::int64_t h) {
     const AttentionShape& s = p.shape;
-    const std::int64_t seen = span.keys - span.queries + i + 1;
+    const std::int64_t seen = span.is_causal ? span.keys - span.queries + i + 1 : span.keys;
     const std::int64_t t = (span.query_begin + i) * s.heads + h;
     const float* q = p.q.data() + t * p.qk();
     const float* dout = p.dout.data() + t * s.v_dim;
@@ -192,6 +193,48 @@ TEST(AttentionKernelTest, SpansAreIndependentAndThreadsDoNotMatter) {
   }
 }
 
+TEST(AttentionKernelTest, QueriesSeeAllKeysOfAnEarlierPart) {
+  for (const auto& length : {std::pair<std::int64_t, std::int64_t>(70, 33), {1, 200}, {300, 3}, {40, 140}}) {
+    Problem p({2, 16, 8, 24, 0.3F}, {length});
+    p.spans.front().is_causal = false;
+    p.forward(2);
+    p.backward(2);
+    const Reference r(p);
+    EXPECT_LT(relative_error(p.out, r.out), 3e-6);
+    EXPECT_LT(relative_error(p.lse, r.lse), 3e-6);
+    EXPECT_LT(relative_error(p.dq, r.dq), 1e-5);
+    EXPECT_LT(relative_error(p.dkv, r.dkv), 1e-5);
+    EXPECT_LT(relative_error(p.drope, r.drope), 1e-5);
+  }
+}
+
+TEST(AttentionKernelTest, TwoPartsOfTheKeysMergeToAllOfThem) {
+  for (const std::int64_t early : {1, 50, 128}) {
+    Problem whole({3, 16, 8, 24, 2.0F}, {{70, 70 + early}});
+    whole.forward(1);
+    Problem merged = whole;
+    merged.spans = {{0, 70, early, 70}};
+    merged.forward(2);
+    Problem part = whole;
+    part.spans = {{0, 70, 0, early, false}};
+    part.forward(2);
+    ThreadPool pool(2);
+    merge_attention(pool, whole.shape, part.spans, part.rows<const float>(part.out.data(), 24),
+                    part.lse.data(), merged.rows(merged.out.data(), 24), merged.lse.data());
+    const Reference r(whole);
+    EXPECT_LT(relative_error(merged.out, r.out), 3e-6);
+    EXPECT_LT(relative_error(merged.lse, r.lse), 3e-6);
+    // With what both found, each part's backward pass gives its share of the queries' gradient.
+    part.out = merged.out;
+    part.lse = merged.lse;
+    part.backward(1);
+    merged.backward(1);
+    std::vector<float> sum = merged.dq;
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part.dq[i];
+    EXPECT_LT(relative_error(sum, r.dq), 1e-5);
+  }
+}
+
 TEST(AttentionKernelTest, LargeScoresNeitherOverflowNorVanish) {
   Problem p({1, 8, 8, 4, 300.0F}, {{80, 80}});
   p.forward(1);
@@ -204,6 +247,9 @@ TEST(AttentionKernelTest, LargeScoresNeitherOverflowNorVanish) {
 TEST(AttentionKernelTest, RefusesMoreQueriesThanKeys) {
   Problem p({1, 8, 8, 4, 1.0F}, {{3, 2}});
   EXPECT_THROW(p.forward(1), Error);
+  Problem none({1, 8, 8, 4, 1.0F}, {{3, 0}});
+  none.spans.front().is_causal = false;
+  EXPECT_THROW(none.forward(1), Error);
 }
 
 }  // namespace

@@ -18,6 +18,8 @@
 #include "base/rng.h"
 #include "dist/collectives.h"
 #include "dist/expert_exchange.h"
+#include "dist/sequence_ring.h"
+#include "model/fp8_weights.h"
 #include "support/ranks.h"
 #include "support/shared_data.h"
 #include "support/tiny_model.h"
@@ -65,6 +67,8 @@ struct Recipe {
   std::int64_t batch_size = 8;
   std::int64_t micro_batch_size = 1;
   DType moments = DType::f32;
+  Balance balance = Balance::bias;
+  Precision precision = Precision::f32;
   ParallelOptions parallel = {};
   int ranks_per_node = 0;
 };
@@ -126,6 +130,9 @@ class ReplicasTest : public testing::Test {
     training.warmup_steps = 0;
     training.decay_steps = 0;
     training.gradient_clip = 0.1;  // clips
+    training.balance = recipe.balance;
+    training.balance_loss_factor = 0.1;  // for its gradient to be felt
+    training.precision = recipe.precision;
     const TrainingPlan plan(training, "test");
     const BatchLoader loader(*data_, training.sequence_length, 1);
     std::mutex mutex;
@@ -141,7 +148,11 @@ class ReplicasTest : public testing::Test {
       std::optional<ExpertExchange> experts;
       if (layout.options.experts > 1)
         experts.emplace(*group, config_.n_routed_experts, std::max(1, recipe.ranks_per_node));
-      const Context context{pool, Precision::f32, experts ? &*experts : nullptr};
+      const std::unique_ptr<Communicator> sharers =
+          communicator.split(communicator.rank() / layout.options.context, 0);
+      SequenceRing ring(*sharers);
+      const Context context{pool, recipe.precision, experts ? &*experts : nullptr,
+                            layout.options.context > 1 ? &ring : nullptr};
       TransformerWeights weights =
           random_weights(config_, 1, nullptr, rows_on(layout, config_, communicator.rank()));
       const ParameterShards shards(config_, recipe.optimizer, layout);
@@ -152,6 +163,7 @@ class ReplicasTest : public testing::Test {
       TrainingState state;
       Outcome outcome;
       for (int i = 0; i < 2; ++i) {
+        if (recipe.precision == Precision::fp8) quantize_weights(context, weights);
         const TrainingStep::Gradients gradients = step.gradients(context, state);
         outcome.losses.push_back(gradients.loss);
         outcome.norms.push_back(gradients.norm);
@@ -302,6 +314,53 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) {
       return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
     });
+
+INSTANTIATE_TEST_SUITE_P(
+    SharedSequences, ReplicasOfTest,
+    testing::Values(
+        std::tuple(Recipe{.name = "ByTwo", .parallel = {.context = 2}}, 2),
+        std::tuple(Recipe{.name = "ByThree", .parallel = {.context = 3}}, 3),
+        std::tuple(Recipe{.name = "ByFour", .micro_batch_size = 0, .parallel = {.context = 4}}, 4),
+        // More pieces than tokens: some have none.
+        std::tuple(Recipe{.name = "ByEight", .parallel = {.context = 8}}, 8),
+        std::tuple(Recipe{.name = "ByTwoAndData", .parallel = {.context = 2}}, 8),
+        std::tuple(
+            Recipe{
+                .name = "UnevenShares", .batch_size = 6, .micro_batch_size = 2, .parallel = {.context = 2}},
+            8),
+        std::tuple(Recipe{.name = "BatchLoss", .balance = Balance::aux_loss, .parallel = {.context = 4}}, 4),
+        std::tuple(Recipe{.name = "WithExperts", .parallel = {.experts = 4, .context = 2}}, 8),
+        std::tuple(Recipe{.name = "WithExpertsWithoutTokens",
+                          .batch_size = 3,
+                          .parallel = {.experts = 4, .context = 2}},
+                   4),
+        std::tuple(Recipe{.name = "WithPipeline",
+                          .parallel = {.pipeline = 2, .schedule = PipelineKind::zb1p, .context = 2}},
+                   4),
+        std::tuple(
+            Recipe{
+                .name = "WithDualPipeAndExperts",
+                .parallel = {.pipeline = 2, .schedule = PipelineKind::dualpipe, .experts = 2, .context = 2}},
+            8)),
+    [](const auto& test) {
+      return std::get<0>(test.param).name + "On" + std::to_string(std::get<1>(test.param));
+    });
+
+class NarrowReplicasTest : public ReplicasTest, public testing::WithParamInterface<Precision> {};
+
+TEST_P(NarrowReplicasTest, SharingSequencesRoundsNoMoreThanOneProcessDoes) {
+  const Recipe recipe{.name = "", .precision = GetParam(), .parallel = {.context = 4}};
+  const Outcome exact = train({.name = ""}, 1);
+  const Outcome one = train(recipe, 1);
+  const Outcome four = train(recipe, 4);
+  EXPECT_NEAR(four.losses[0], one.losses[0], 1e-4 * one.losses[0]);
+  // Of the parameter that is rounded worst: other sums are rounded otherwise, as much.
+  EXPECT_LT(distance(four.gradients, exact.gradients), 1.5 * distance(one.gradients, exact.gradients));
+  EXPECT_EQ(four, train(recipe, 4));
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, NarrowReplicasTest, testing::Values(Precision::bf16, Precision::fp8),
+                         [](const auto& test) { return test.param == Precision::fp8 ? "Fp8" : "Bf16"; });
 
 TEST_F(ReplicasTest, WithOneRankGatheringCopiesNothing) {
   test::on_ranks(1, [&](Communicator& ranks) {
