@@ -40,10 +40,12 @@ Tensor Block::forward(const Context& context, const Tensor& x, const Sequences& 
   return feed_forward(context, sum(context, input, attention), sequences, saved, load);
 }
 
-Tensor Block::forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const {
+Tensor Block::forward_cached(const Context& context, const Tensor& x,
+                             const CachedTokens<LatentCacheLayer>& batch,
+                             std::vector<std::int64_t>* load) const {
   const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, x);
-  const Tensor middle = sum(context, x, mla_.forward_cached(context, normed, cache));
-  return feed_forward(context, middle, Sequences::uniform(1, x.dim(0)), nullptr, nullptr);
+  const Tensor middle = sum(context, x, mla_.forward_cached(context, normed, batch));
+  return feed_forward(context, middle, batch.sequences, nullptr, load);
 }
 
 Tensor Block::feed_forward(const Context& context, const Tensor& sum_of_both, const Sequences& sequences,

@@ -50,8 +50,10 @@ class Block {
   void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                        BlockWeights& grads) const;
 
-  /// Tokens that follow those in the cache; the cache grows by them.
-  Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
+  /// Tokens that follow those in their sequences' caches, which grow by them.
+  /// @param load  as in `forward`
+  Tensor forward_cached(const Context& context, const Tensor& x, const CachedTokens<LatentCacheLayer>& batch,
+                        std::vector<std::int64_t>* load = nullptr) const;
 
  private:
   /// m + FFN(norm(m)), with m the sum of both as it is kept.

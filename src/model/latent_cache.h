@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/config.h"
+#include "model/sequences.h"
 #include "tensor/tensor.h"
 
 namespace fathom {
@@ -25,6 +27,22 @@ struct LatentCache {
   [[nodiscard]] std::int64_t length() const { return layers.empty() ? 0 : layers.front().length; }
   /// Forgets all tokens from position `length` on.
   void truncate(std::int64_t length);
+};
+
+/// New tokens of several sequences that one pass takes together, each with a cache of its own: those of
+/// sequence s follow what is in caches[s]. A sequence may have none.
+template <typename Cache>
+struct CachedTokens {
+  const Sequences& sequences;
+  std::span<Cache* const> caches;  // [sequences]
+
+  [[nodiscard]] Cache& cache(std::int64_t sequence) const {
+    return *caches[static_cast<std::size_t>(sequence)];
+  }
+  [[nodiscard]] std::int64_t begin(std::int64_t sequence) const {
+    return sequences.offsets[static_cast<std::size_t>(sequence)];
+  }
+  [[nodiscard]] std::int64_t end(std::int64_t sequence) const { return begin(sequence + 1); }
 };
 
 }  // namespace fathom

@@ -63,10 +63,14 @@ class Mla {
   void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                        MlaWeights& grads) const;
 
-  /// Appends the tokens of x [tokens, hidden], at positions cache.length onward, to the cache, and attends to
-  /// all of it, each token causally. A few tokens use the absorbed form, which never expands keys and values;
-  /// many expand them a few heads at a time: the cheaper in multiplications is taken. The weights may be of
-  /// any type that kernels/linear.h multiplies with.
+  /// Appends the tokens of x [tokens, hidden], each sequence's to its cache at positions cache.length onward,
+  /// and attends to all of that cache, each token causally. A few tokens use the absorbed form, which never
+  /// expands keys and values; many expand them a few heads at a time: of each sequence the cheaper in
+  /// multiplications is taken. Linear maps are made of all tokens together, and folded queries of sequences
+  /// that follow one another. The weights may be of any type that kernels/linear.h multiplies with.
+  Tensor forward_cached(const Context& context, const Tensor& x,
+                        const CachedTokens<LatentCacheLayer>& batch) const;
+  /// The same of one sequence.
   Tensor forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const;
 
  private:
@@ -103,8 +107,13 @@ class Mla {
                                           const AttentionResult& result, LatentRing& ring,
                                           Deltas& deltas) const;
 
-  Tensor attend_absorbed(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const;
-  Tensor attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const;
+  void check_fits(const CachedTokens<LatentCacheLayer>& batch) const;
+  /// Of sequences [first, last), whose queries are in `q`, [tokens, heads, qk_head_dim].
+  /// @param out  [tokens, heads, v_head_dim]
+  void attend_absorbed(const Context& context, const Tensor& q, const CachedTokens<LatentCacheLayer>& batch,
+                       std::int64_t first, std::int64_t last, float* out) const;
+  void attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache,
+                       float* out) const;
 
   const ModelConfig& config_;
   const MlaWeights& weights_;

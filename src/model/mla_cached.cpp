@@ -33,36 +33,79 @@ bool absorbed_is_cheaper(const ModelConfig& config, std::int64_t tokens, std::in
 
 }  // namespace
 
-Tensor Mla::forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const {
-  const std::int64_t tokens = x.dim(0);
+void Mla::check_fits(const CachedTokens<LatentCacheLayer>& batch) const {
   const std::int64_t width = config_.latent_dim();
-  const std::int64_t end = cache.length + tokens;
-  require(cache.rows.dim(1) == width, "a latent cache of rows of {} values for a model that keeps {}",
-          cache.rows.dim(1), width);
-  require(end <= cache.rows.dim(0), "the latent cache holds {} of {} tokens and cannot take {} more",
-          cache.length, cache.rows.dim(0), tokens);
-  check_positions(end);
-  std::vector<std::int64_t> positions(static_cast<std::size_t>(tokens));
-  std::iota(positions.begin(), positions.end(), cache.length);
+  require(static_cast<std::int64_t>(batch.caches.size()) == batch.sequences.count(),
+          "{} latent caches for {} sequences", batch.caches.size(), batch.sequences.count());
+  for (std::int64_t s = 0; s < batch.sequences.count(); ++s) {
+    const LatentCacheLayer& cache = batch.cache(s);
+    const std::int64_t tokens = batch.end(s) - batch.begin(s);
+    require(cache.rows.dim(1) == width, "a latent cache of rows of {} values for a model that keeps {}",
+            cache.rows.dim(1), width);
+    require(cache.length + tokens <= cache.rows.dim(0),
+            "the latent cache holds {} of {} tokens and cannot take {} more", cache.length, cache.rows.dim(0),
+            tokens);
+    check_positions(cache.length + tokens);
+  }
+}
+
+Tensor Mla::forward_cached(const Context& context, const Tensor& x,
+                           const CachedTokens<LatentCacheLayer>& batch) const {
+  check_fits(batch);
+  const std::int64_t width = config_.latent_dim();
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(x.dim(0)));
+  for (std::int64_t s = 0; s < batch.sequences.count(); ++s)
+    std::iota(positions.begin() + batch.begin(s), positions.begin() + batch.end(s), batch.cache(s).length);
 
   const Kept input = linear_input(context, x);
   Kept normed;
   const Tensor q = queries(context, input, query_latents(context, input), positions, normed);
   const Tensor kv_a = latents(context, input, positions);
-  float* rows = cache.rows.f32() + cache.length * width;
-  kernels::rmsnorm_forward(context.pool, kv_a.f32(), width, weights_.kv_a_layernorm.f32(), kLatentNormEps,
-                           tokens, config_.kv_lora_rank, rows, width);
-  for (std::int64_t t = 0; t < tokens; ++t)
-    std::copy_n(kv_a.f32() + t * width + config_.kv_lora_rank, config_.qk_rope_head_dim,
-                rows + t * width + config_.kv_lora_rank);
-  cache.length = end;
+  for (std::int64_t s = 0; s < batch.sequences.count(); ++s) {
+    LatentCacheLayer& cache = batch.cache(s);
+    const std::int64_t tokens = batch.end(s) - batch.begin(s);
+    const float* from = kv_a.f32() + batch.begin(s) * width;
+    float* rows = cache.rows.f32() + cache.length * width;
+    kernels::rmsnorm_forward(context.pool, from, width, weights_.kv_a_layernorm.f32(), kLatentNormEps, tokens,
+                             config_.kv_lora_rank, rows, width);
+    for (std::int64_t t = 0; t < tokens; ++t)
+      std::copy_n(from + t * width + config_.kv_lora_rank, config_.qk_rope_head_dim,
+                  rows + t * width + config_.kv_lora_rank);
+    cache.length += tokens;
+  }
 
-  const Tensor attention = absorbed_is_cheaper(config_, tokens, end) ? attend_absorbed(context, q, cache)
-                                                                     : attend_expanded(context, q, cache);
+  Tensor attention = Tensor::empty({x.dim(0), config_.num_attention_heads, config_.v_head_dim});
+  const auto is_absorbed = [&](std::int64_t s) {
+    return absorbed_is_cheaper(config_, batch.end(s) - batch.begin(s), batch.cache(s).length);
+  };
+  for (std::int64_t first = 0; first < batch.sequences.count();) {
+    std::int64_t last = first + 1;
+    const bool absorbed = is_absorbed(first);
+    while (absorbed && last < batch.sequences.count() && is_absorbed(last)) ++last;
+    const std::int64_t begin = batch.begin(first);
+    if (batch.begin(last) > begin) {
+      const Tensor queries_here = q.rows(begin, batch.begin(last));
+      float* out = attention.rows(begin, batch.begin(last)).f32();
+      if (absorbed) {
+        attend_absorbed(context, queries_here, batch, first, last, out);
+      } else {
+        attend_expanded(context, queries_here, batch.cache(first), out);
+      }
+    }
+    first = last;
+  }
   return linear_forward(context, weights_.o_proj, attention);
 }
 
-Tensor Mla::attend_absorbed(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const {
+Tensor Mla::forward_cached(const Context& context, const Tensor& x, LatentCacheLayer& cache) const {
+  const Sequences one = Sequences::uniform(1, x.dim(0));
+  LatentCacheLayer* const caches[] = {&cache};
+  return forward_cached(context, x, {one, caches});
+}
+
+void Mla::attend_absorbed(const Context& context, const Tensor& q,
+                          const CachedTokens<LatentCacheLayer>& batch, std::int64_t first, std::int64_t last,
+                          float* out) const {
   const std::int64_t tokens = q.dim(0);
   const std::int64_t heads = config_.num_attention_heads;
   const std::int64_t latent = config_.kv_lora_rank;
@@ -72,14 +115,21 @@ Tensor Mla::attend_absorbed(const Context& context, const Tensor& q, const Laten
   Tensor folded = Tensor::empty({tokens, heads, latent + rope});
   kernels::absorb_queries(context.pool, shape, kv_b, q.f32(), tokens, folded.f32());
   Tensor attended = Tensor::empty({tokens, heads, latent});
-  kernels::latent_attention(context.pool, {heads, latent, rope, static_cast<float>(config_.softmax_scale())},
-                            folded.f32(), tokens, cache.rows.f32(), cache.length, attended.f32());
-  Tensor out = Tensor::empty({tokens, heads, config_.v_head_dim});
-  kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out.f32());
-  return out;
+  for (std::int64_t s = first; s < last; ++s) {
+    const std::int64_t begin = batch.begin(s) - batch.begin(first);
+    const std::int64_t end = batch.end(s) - batch.begin(first);
+    const LatentCacheLayer& cache = batch.cache(s);
+    if (begin == end) continue;
+    kernels::latent_attention(context.pool,
+                              {heads, latent, rope, static_cast<float>(config_.softmax_scale())},
+                              folded.rows(begin, end).f32(), end - begin, cache.rows.f32(), cache.length,
+                              attended.rows(begin, end).f32());
+  }
+  kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out);
 }
 
-Tensor Mla::attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache) const {
+void Mla::attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache,
+                          float* out) const {
   const std::int64_t tokens = q.dim(0);
   const std::int64_t length = cache.length;
   const std::int64_t heads = config_.num_attention_heads;
@@ -93,7 +143,6 @@ Tensor Mla::attend_expanded(const Context& context, const Tensor& q, const Laten
 
   Tensor kv = Tensor::empty({length, group, head_width});
   Tensor scratch = Tensor::empty({group * head_width, latent});
-  Tensor out = Tensor::empty({tokens, heads, config_.v_head_dim});
   const kernels::AttentionSpan span{0, tokens, 0, length};
   for (std::int64_t head = 0; head < heads; head += group) {
     const std::int64_t count = std::min(group, heads - head);
@@ -111,10 +160,9 @@ Tensor Mla::attend_expanded(const Context& context, const Tensor& q, const Laten
          {kv.f32(), stride, head_width},
          {cache.rows.f32() + latent, width, 0},
          {kv.f32() + config_.qk_nope_head_dim, stride, head_width}},
-        {&span, 1}, {out.f32() + head * config_.v_head_dim, heads * config_.v_head_dim, config_.v_head_dim},
+        {&span, 1}, {out + head * config_.v_head_dim, heads * config_.v_head_dim, config_.v_head_dim},
         nullptr);
   }
-  return out;
 }
 
 }  // namespace fathom

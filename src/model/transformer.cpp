@@ -1,8 +1,11 @@
 #include "model/transformer.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/embedding.h"
 #include "model/linear.h"
+#include "model/moe_layers.h"
 #include "model/norm.h"
 
 namespace fathom {
@@ -35,14 +38,37 @@ Tensor Transformer::hidden_states(const Context& context, std::span<const std::i
 }
 
 Tensor Transformer::forward_cached(const Context& context, std::span<const std::int32_t> tokens,
-                                   LatentCache& cache) const {
-  const std::int64_t end = cache.length() + static_cast<std::int64_t>(tokens.size());
-  require(end <= cache.capacity && end <= max_positions(),
-          "{} tokens do not fit a cache of {} and {} positions", end, cache.capacity, max_positions());
+                                   const CachedTokens<LatentCache>& batch, ExpertCounts* counts) const {
+  const Sequences& sequences = batch.sequences;
+  require(static_cast<std::int64_t>(batch.caches.size()) == sequences.count() &&
+              static_cast<std::int64_t>(tokens.size()) == sequences.tokens(),
+          "{} tokens and {} caches for {} sequences of {} tokens", tokens.size(), batch.caches.size(),
+          sequences.count(), sequences.tokens());
+  for (std::int64_t s = 0; s < sequences.count(); ++s) {
+    const LatentCache& cache = batch.cache(s);
+    const std::int64_t end = cache.length() + batch.end(s) - batch.begin(s);
+    require(end <= cache.capacity && end <= max_positions(),
+            "{} tokens do not fit a cache of {} and {} positions", end, cache.capacity, max_positions());
+  }
+  if (counts != nullptr) counts->resize(moe_layers_before(config_, config_.num_hidden_layers));
+  std::size_t moe_layer = 0;
+  std::vector<LatentCacheLayer*> layers(batch.caches.size());
   Tensor x = embed(weights_.embed_tokens, tokens);
-  for (std::size_t i = 0; i < stage_.blocks().size(); ++i)
-    x = stage_.blocks()[i].forward_cached(context, x, cache.layers[i]);
+  for (std::size_t i = 0; i < stage_.blocks().size(); ++i) {
+    const Block& block = stage_.blocks()[i];
+    std::ranges::transform(batch.caches, layers.begin(),
+                           [i](LatentCache* cache) { return &cache->layers[i]; });
+    x = block.forward_cached(context, x, {sequences, layers},
+                             counts != nullptr && block.is_moe() ? &(*counts)[moe_layer++] : nullptr);
+  }
   return norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
+}
+
+Tensor Transformer::forward_cached(const Context& context, std::span<const std::int32_t> tokens,
+                                   LatentCache& cache) const {
+  const Sequences one = Sequences::uniform(1, static_cast<std::int64_t>(tokens.size()));
+  LatentCache* const caches[] = {&cache};
+  return forward_cached(context, tokens, CachedTokens<LatentCache>{one, caches});
 }
 
 Tensor Transformer::head(const Context& context, const Tensor& hidden) const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "model/batch.h"
 #include "model/config.h"
@@ -44,7 +45,18 @@ class Transformer {
   Tensor hidden_states(const Context& context, std::span<const std::int32_t> tokens,
                        const Sequences& sequences) const;
 
-  /// Hidden states after the final norm of tokens that follow those in the cache; the cache grows by them.
+  /// Tokens that went to each expert, [MoE layers of the main model][n_routed_experts].
+  using ExpertCounts = std::vector<std::vector<std::int64_t>>;
+
+  /// Hidden states after the final norm, [tokens, hidden], of tokens that follow those in their sequences'
+  /// caches, which grow by them. Of each sequence they are what a pass of its own gives, but for rounding:
+  /// how products are cut may depend on how many tokens there are. No tokens at all are legal, where other
+  /// ranks need the experts of this one.
+  /// @param tokens  of all sequences, one after another
+  /// @param counts  where given, this pass's are added
+  Tensor forward_cached(const Context& context, std::span<const std::int32_t> tokens,
+                        const CachedTokens<LatentCache>& batch, ExpertCounts* counts = nullptr) const;
+  /// The same of one sequence.
   Tensor forward_cached(const Context& context, std::span<const std::int32_t> tokens,
                         LatentCache& cache) const;
 
