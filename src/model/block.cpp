@@ -17,7 +17,7 @@ Tensor sum(const Context& context, const Tensor& a, const Tensor& b) {
 
 std::variant<Mlp, Moe> make_feed_forward(const ModelConfig& config, std::int64_t layer,
                                          const BlockWeights& weights) {
-  if (config.is_moe_layer(layer)) return Moe(config, weights.moe);
+  if (config.is_moe_layer(layer)) return Moe(config, weights.moe, layer);
   return Mlp(weights.mlp);
 }
 

@@ -51,17 +51,17 @@ class ExpertRoute {
 };
 
 /// Ranks that share the routed experts of every MoE layer out (expert parallelism): each holds some of them
-/// whole, and all other weights.
+/// whole, and all other weights. Which ones may differ from layer to layer, named as in `ParameterSpec`.
 class ExpertPeers {
  public:
   virtual ~ExpertPeers() = default;
   ExpertPeers(const ExpertPeers&) = delete;
   ExpertPeers& operator=(const ExpertPeers&) = delete;
 
-  /// Whether the expert is here.
-  [[nodiscard]] virtual bool holds(std::int64_t expert) const = 0;
+  /// Whether the expert of that layer is here.
+  [[nodiscard]] virtual bool holds(std::int64_t layer, std::int64_t expert) const = 0;
   /// Called by all ranks together, each with its own tokens, or none. Waits until all know what comes.
-  [[nodiscard]] virtual std::shared_ptr<ExpertRoute> route(const Routing& routing) = 0;
+  [[nodiscard]] virtual std::shared_ptr<ExpertRoute> route(std::int64_t layer, const Routing& routing) = 0;
 
  protected:
   ExpertPeers() = default;

@@ -7,8 +7,12 @@
 
 namespace fathom {
 
-Moe::Moe(const ModelConfig& config, const MoeWeights& weights)
-    : config_(config), router_(config, weights), shared_(weights.shared_experts), experts_(config, weights) {}
+Moe::Moe(const ModelConfig& config, const MoeWeights& weights, std::int64_t layer)
+    : config_(config),
+      layer_(layer),
+      router_(config, weights),
+      shared_(weights.shared_experts),
+      experts_(config, weights) {}
 
 Tensor Moe::shared_forward(const Context& context, const Tensor& x, Saved* saved) const {
   if (!has_shared_experts()) return Tensor::zeros(x.shape());
@@ -17,7 +21,7 @@ Tensor Moe::shared_forward(const Context& context, const Tensor& x, Saved* saved
 
 Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
                     std::vector<std::int64_t>* load) const {
-  experts_.check(context);
+  experts_.check(context, layer_);
   const Routing routing = router_.forward(context, x, sequences, saved != nullptr ? &saved->router : nullptr);
   if (load != nullptr) {
     load->resize(routing.load.size(), 0);
@@ -26,26 +30,30 @@ Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& se
   if (context.expert_peers != nullptr) return forward_with_peers(context, x, routing, saved);
 
   const ExpertGroups groups = group_by_expert(routing);
-  const bool trains = saved != nullptr || context.precision != Precision::f32;
-  const Tensor out = trains ? experts_.forward(context, linear_input(context, x, kDispatchFormat), groups,
-                                               saved != nullptr ? &saved->experts : nullptr)
-                            : experts_.infer(context, x, groups);
+  const Tensor out = through_experts(context, linear_input(context, x, kDispatchFormat), groups, saved);
   Tensor y = shared_forward(context, x, saved);
   add_rows_back(context, groups, out, routing.gates, y);
   if (saved != nullptr) saved->groups = groups;
   return y;
 }
 
+Tensor Moe::through_experts(const Context& context, const Kept& input, const ExpertGroups& groups,
+                            Saved* saved) const {
+  if (saved == nullptr && context.precision == Precision::f32)
+    return experts_.infer(context, input.f32(context), groups);
+  return experts_.forward(context, input, groups, saved != nullptr ? &saved->experts : nullptr);
+}
+
 Tensor Moe::forward_with_peers(const Context& context, const Tensor& x, const Routing& routing,
                                Saved* saved) const {
-  const std::shared_ptr<ExpertRoute> route = context.expert_peers->route(routing);
+  const std::shared_ptr<ExpertRoute> route = context.expert_peers->route(layer_, routing);
   const ExpertChoices& arrived = route->arrived();
   const ExpertGroups groups = group_by_expert(arrived, config_.n_routed_experts);
   const Kept input = linear_input(context, x, kDispatchFormat);
   const ExpertRoute::Arriving arriving = route->dispatch(input, Direction::forward);
   Tensor y = shared_forward(context, x, saved);
   const Kept rows = arriving();
-  const Tensor out = experts_.forward(context, rows, groups, saved != nullptr ? &saved->experts : nullptr);
+  const Tensor out = through_experts(context, rows, groups, saved);
   Tensor sums = Tensor::zeros({groups.tokens(), config_.hidden_size});
   add_rows_back(context, groups, out, arrived.gates, sums);
   route->combine(context, sums, Direction::forward)(y);

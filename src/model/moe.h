@@ -48,7 +48,8 @@ class Moe {
   };
 
   /// Keeps references: config and weights must outlive the layer.
-  Moe(const ModelConfig& config, const MoeWeights& weights);
+  /// @param layer  of the model, as peers know it
+  Moe(const ModelConfig& config, const MoeWeights& weights, std::int64_t layer = 0);
 
   /// `saved` null: nothing is kept, and the weights may be of any type that kernels/linear.h reads.
   /// @param load  where given, [n_routed_experts] counts of this call are added to it
@@ -67,10 +68,14 @@ class Moe {
   [[nodiscard]] bool has_shared_experts() const { return config_.n_shared_experts > 0; }
   /// Zeros where there are none.
   Tensor shared_forward(const Context& context, const Tensor& x, Saved* saved) const;
+  /// Outputs of the experts that are here, [rows, hidden] in grouped order.
+  Tensor through_experts(const Context& context, const Kept& input, const ExpertGroups& groups,
+                         Saved* saved) const;
   Tensor forward_with_peers(const Context& context, const Tensor& x, const Routing& routing,
                             Saved* saved) const;
 
   const ModelConfig& config_;
+  std::int64_t layer_;
   Router router_;
   Mlp shared_;
   RoutedExperts experts_;

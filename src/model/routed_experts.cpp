@@ -106,14 +106,14 @@ class ExpertProducts {
 RoutedExperts::RoutedExperts(const ModelConfig& config, const MoeWeights& weights)
     : config_(config), weights_(weights) {}
 
-void RoutedExperts::check(const Context& context) const {
+void RoutedExperts::check(const Context& context, std::int64_t layer) const {
   require(static_cast<std::int64_t>(weights_.experts.size()) == config_.n_routed_experts,
           "weights of {} experts for n_routed_experts = {}", weights_.experts.size(),
           config_.n_routed_experts);
   const Shape inward{config_.moe_intermediate_size, config_.hidden_size};
   const Shape outward{config_.hidden_size, config_.moe_intermediate_size};
   for (std::size_t e = 0; e < weights_.experts.size(); ++e) {
-    if (context.expert_peers != nullptr && !context.expert_peers->holds(static_cast<std::int64_t>(e)))
+    if (context.expert_peers != nullptr && !context.expert_peers->holds(layer, static_cast<std::int64_t>(e)))
       continue;
     const MlpWeights& expert = weights_.experts[e];
     const Shape& gate = expert.gate_proj.weight.shape();

@@ -37,7 +37,8 @@ class RoutedExperts {
   RoutedExperts(const ModelConfig& config, const MoeWeights& weights);
 
   /// Throws `Error` where matrices of experts that are here are not of the config's shapes.
-  void check(const Context& context) const;
+  /// @param layer  that they are of, for the peers
+  void check(const Context& context, std::int64_t layer) const;
 
   /// Outputs before the routing gates, [rows, hidden] in grouped order.
   /// @param input  [tokens, hidden], as it is multiplied

@@ -2,11 +2,11 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "model/batch.h"
 #include "model/config.h"
 #include "model/context.h"
+#include "model/expert_counts.h"
 #include "model/latent_cache.h"
 #include "model/losses.h"
 #include "model/rope.h"
@@ -44,9 +44,6 @@ class Transformer {
   /// Hidden states after the final norm, [tokens, hidden], of whole sequences.
   Tensor hidden_states(const Context& context, std::span<const std::int32_t> tokens,
                        const Sequences& sequences) const;
-
-  /// Tokens that went to each expert, [MoE layers of the main model][n_routed_experts].
-  using ExpertCounts = std::vector<std::vector<std::int64_t>>;
 
   /// Hidden states after the final norm, [tokens, hidden], of tokens that follow those in their sequences'
   /// caches, which grow by them. Of each sequence they are what a pass of its own gives, but for rounding:

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -51,21 +50,6 @@ TransformerWeights initial_weights(const TrainOptions& options, const ModelConfi
                                    const RowsKept& kept) {
   if (options.init) return load_initial_weights(*options.init, config, kept);
   return random_weights(config, static_cast<std::uint64_t>(options.training.seed), nullptr, kept);
-}
-
-/// Ranks of one node follow one another, as many on each, or each counts as a node of its own.
-int ranks_per_node(Communicator& ranks) {
-  const std::vector<std::uint64_t> nodes = all_gather_values(ranks, ranks.node());
-  const auto first = static_cast<std::size_t>(std::ranges::count(nodes, nodes.front()));
-  if (nodes.size() % first != 0) return 1;
-  std::set<std::uint64_t> seen;
-  for (std::size_t i = 0; i < nodes.size(); i += first) {
-    const bool is_one = std::all_of(nodes.begin() + static_cast<std::ptrdiff_t>(i),
-                                    nodes.begin() + static_cast<std::ptrdiff_t>(i + first),
-                                    [&](std::uint64_t node) { return node == nodes[i]; });
-    if (!is_one || !seen.insert(nodes[i]).second) return 1;
-  }
-  return static_cast<int>(first);
 }
 
 /// The exchange of the ranks that share experts out; null where each has all of them.

@@ -53,7 +53,7 @@ Tensor tokens_of(int rank, std::uint32_t seed, std::int64_t count, std::int64_t 
 /// The weights without the experts that a rank does not hold.
 MoeWeights held_weights(MoeWeights weights, const ExpertPeers& peers) {
   for (std::size_t e = 0; e < weights.experts.size(); ++e)
-    if (!peers.holds(static_cast<std::int64_t>(e))) weights.experts[e] = {};
+    if (!peers.holds(0, static_cast<std::int64_t>(e))) weights.experts[e] = {};
   return weights;
 }
 

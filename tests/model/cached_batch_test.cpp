@@ -61,7 +61,7 @@ class CachedBatchTest : public testing::TestWithParam<test::NamedConfig> {
 
   /// Runs the passes; hidden states of each member, all its tokens'.
   std::vector<std::vector<float>> run_together(const std::vector<Member>& members,
-                                               Transformer::ExpertCounts* counts = nullptr) const {
+                                               ExpertCounts* counts = nullptr) const {
     std::vector<std::unique_ptr<LatentCache>> caches;
     std::vector<LatentCache*> list;
     for (const Member& member : members) {
@@ -118,7 +118,7 @@ TEST_P(CachedBatchTest, APassWithoutTokensIsLegal) {
 }
 
 TEST_P(CachedBatchTest, ExpertsAreCountedByLayer) {
-  Transformer::ExpertCounts counts;
+  ExpertCounts counts;
   run_together({{{3, 1}}, {{2, 1}}}, &counts);
   std::size_t moe_layers = 0;
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) moe_layers += config_.is_moe_layer(i) ? 1 : 0;
