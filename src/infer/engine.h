@@ -1,0 +1,106 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+#include "infer/cache_ledger.h"
+#include "infer/engine_request.h"
+#include "infer/group_conductor.h"
+#include "infer/sequence_runner.h"
+#include "infer/serving_rank.h"
+#include "model/transformer.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+
+struct EngineOptions {
+  std::int64_t step_tokens = 512;        // of each rank in one step, prompts' chunks included
+  std::int64_t cache_positions = 65536;  // of latent caches, on each rank
+  std::size_t max_waiting = 64;          // requests that wait for room
+};
+
+/// So many requests wait that no more are taken: try again later.
+class QueueIsFull : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Answers many requests at once with continuous batching: each step takes a token of every answer and some
+/// of the prompts, and requests come and go between steps. A request is let in when the memory for its prompt
+/// and longest answer is free, in the order in which they came; then nothing stops it.
+///
+/// On several ranks each sequence lives on one (attention is data-parallel), the one that has promised least
+/// memory, while experts are spread over all (model/expert_peers.h). This is the leader's side, on rank 0;
+/// the others `ServingRank::follow`. Where prompts are read by ranks of their own
+/// (`ServingLayout::is_disaggregated`), caches travel from those to the others, and each group steps at its
+/// own pace: answers go on while a long prompt is read.
+///
+/// Greedy answers are `Generator`'s, and sampled ones too, but for the rounding of f32.
+class Engine {
+ public:
+  using Request = GroupConductor::Request;
+
+  /// Keeps references.
+  /// @param runner       of this rank
+  /// @param end_of_text  tokens that end an answer
+  /// @param on_failure   called once, from a thread of the engine, if it cannot go on
+  Engine(Communicator& job, const ServingLayout& layout, SequenceRunner& runner, const Transformer& model,
+         const Tokenizer& tokenizer, std::vector<std::int64_t> end_of_text, const EngineOptions& options,
+         std::function<void(std::exception_ptr)> on_failure = {});
+  /// Cancels what is under way, and ends the other ranks' steps.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Any thread may call these; they return at once.
+
+  /// Throws `Error` where the request can never be answered, `UsageError` for an option out of range, and
+  /// `QueueIsFull`.
+  /// @param on_text  see `AnswerBuilder::OnText`; may be empty
+  /// @param on_end   called once; both from a thread of the engine, which waits for them: they must be quick
+  ///                 and must not throw
+  Request submit(std::vector<std::int32_t> prompt, const GenerationOptions& options,
+                 AnswerBuilder::OnText on_text, std::function<void(Outcome)> on_end);
+  /// The request ends soon, with what it has.
+  void cancel(const Request& request);
+
+  /// Takes no more requests, and waits until those under way have ended.
+  void drain();
+
+  /// Requests under way, and those of them that wait to be let in.
+  [[nodiscard]] std::size_t under_way() const;
+  [[nodiscard]] std::size_t waiting() const { return prefill_->waiting(); }
+
+ private:
+  GroupConductor::Setup setup_for(const RankRange& ranks, SequenceRunner& runner);
+  void has_ended(const EngineRequest& request);
+
+  Communicator& job_;
+  const Transformer& model_;
+  const Tokenizer& tokenizer_;
+  std::vector<std::int64_t> end_of_text_;
+  EngineOptions options_;
+  CacheLedger ledger_;
+  std::function<void(std::exception_ptr)> on_failure_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  // Guarded by it.
+  SequenceId next_id_ = 1;
+  std::map<SequenceId, std::weak_ptr<EngineRequest>> under_way_;
+  bool is_draining_ = false;
+
+  std::unique_ptr<GroupConductor> decode_;  // null where prefill_ does both
+  std::unique_ptr<GroupConductor> prefill_;
+};
+
+}  // namespace fathom

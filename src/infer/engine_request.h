@@ -1,0 +1,42 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "infer/answer.h"
+#include "infer/answer_builder.h"
+#include "infer/step_plan.h"
+
+namespace fathom {
+
+/// How a request ended: with an answer, or (then `error` says why) without.
+struct Outcome {
+  Answer answer;
+  std::string error;
+};
+
+/// A request on its way through the engine. Whoever asked keeps it to cancel it; all else is the engine's, of
+/// one thread at a time.
+struct EngineRequest {
+  SequenceId id = 0;
+  std::vector<std::int32_t> prompt;
+  GenerationOptions options;
+  AnswerLimit limit;
+  AnswerBuilder::OnText on_text;
+  std::function<void(Outcome)> on_end;  // called once
+
+  std::atomic<bool> is_cancelled = false;
+
+  std::unique_ptr<AnswerBuilder> answer;  // from the time on that its prompt is read
+  int prefill_rank = -1;                  // that has promised its cache, until that is released
+  int decode_rank = -1;                   // the same one where caches do not travel
+
+  [[nodiscard]] std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(prompt.size()); }
+  [[nodiscard]] std::int64_t positions() const { return cache_positions(prompt_tokens(), limit); }
+};
+
+}  // namespace fathom

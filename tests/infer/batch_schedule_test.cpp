@@ -1,0 +1,105 @@
+#include "infer/batch_schedule.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "infer/cache_ledger.h"
+#include "infer/step_plan.h"
+
+namespace fathom {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+MATCHER_P2(IsRun, id, prompt_tokens, "") {
+  return arg.id == static_cast<SequenceId>(id) && arg.prompt_tokens == prompt_tokens;
+}
+
+TEST(BatchScheduleTest, SingleTokensComeFirstAndPromptsFillTheRest) {
+  BatchSchedule schedule(1, 10);
+  schedule.add(1, 0, 25);
+  schedule.add(2, 0, 0);
+  schedule.add(3, 0, 4);
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(2, 0), IsRun(1, 9))));
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(2, 0), IsRun(1, 9))));
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(2, 0), IsRun(1, 7), IsRun(3, 2))));
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(1, 0), IsRun(2, 0), IsRun(3, 2))));
+  schedule.remove(1);
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(2, 0), IsRun(3, 0))));
+}
+
+TEST(BatchScheduleTest, SingleTokensAreNeverLeftOut) {
+  BatchSchedule schedule(1, 1);
+  schedule.add(1, 0, 0);
+  schedule.add(2, 0, 0);
+  schedule.add(3, 0, 5);
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(1, 0), IsRun(2, 0))));
+}
+
+TEST(BatchScheduleTest, EachRankHasABudgetOfItsOwn) {
+  BatchSchedule schedule(3, 8);
+  schedule.add(1, 0, 20);
+  schedule.add(2, 2, 3);
+  const std::vector<std::vector<StepPlan::Run>> runs = schedule.next();
+  EXPECT_THAT(runs, ElementsAre(ElementsAre(IsRun(1, 8)), IsEmpty(), ElementsAre(IsRun(2, 3))));
+  EXPECT_THAT(tokens_of_ranks(runs), ElementsAre(8, 0, 3));
+}
+
+TEST(CacheLedgerTest, RoomIsPromisedWhereLeastIsAndOnAllOrNone) {
+  CacheLedger ledger(3, 100);
+  const std::vector<RankRange> both = {{0, 1}, {1, 3}};
+  EXPECT_THAT(*ledger.reserve(both, 40), ElementsAre(0, 1));
+  EXPECT_THAT(*ledger.reserve(both, 40), ElementsAre(0, 2));
+  EXPECT_FALSE(ledger.reserve(both, 40)) << "rank 0 has 20 left";
+  ledger.release(0, 40);
+  EXPECT_THAT(*ledger.reserve(both, 60), ElementsAre(0, 1)) << "nothing was promised in vain";
+  EXPECT_FALSE(ledger.reserve({{1, 3}}, 61));
+  EXPECT_THAT(*ledger.reserve({{1, 3}}, 60), ElementsAre(2));
+}
+
+TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
+  StepPlan plan;
+  plan.waits_for_caches = true;
+  plan.tokens_of_rank = {3, 0};
+  plan.drop = {7, 8};
+  plan.begin = {{.id = 9,
+                 .capacity = 20,
+                 .sampling = {.temperature = 0.5, .seed = 11},
+                 .send_to = 2,
+                 .receive_from = -1,
+                 .prompt = {5, 6, 7}}};
+  plan.run = {{9, 3}, {4, 0}};
+  const StepPlan got = unpack_plan(pack(plan));
+  EXPECT_FALSE(got.is_end);
+  EXPECT_TRUE(got.waits_for_caches);
+  EXPECT_EQ(got.tokens_of_rank, plan.tokens_of_rank);
+  EXPECT_EQ(got.drop, plan.drop);
+  ASSERT_EQ(got.begin.size(), 1U);
+  EXPECT_EQ(got.begin[0].id, 9U);
+  EXPECT_EQ(got.begin[0].capacity, 20);
+  EXPECT_EQ(got.begin[0].sampling.temperature, 0.5);
+  EXPECT_EQ(got.begin[0].sampling.seed, 11U);
+  EXPECT_EQ(got.begin[0].send_to, 2);
+  EXPECT_EQ(got.begin[0].receive_from, -1);
+  EXPECT_THAT(got.begin[0].prompt, ElementsAre(5, 6, 7));
+  EXPECT_THAT(got.run, ElementsAre(IsRun(9, 3), IsRun(4, 0)));
+
+  const StepResult result = unpack_result(pack(StepResult{{{3, 40}, {4, StepResult::kNotNumbers}}, {5}}));
+  ASSERT_EQ(result.tokens.size(), 2U);
+  EXPECT_EQ(result.tokens[1].token, StepResult::kNotNumbers);
+  EXPECT_THAT(result.sent, ElementsAre(5U));
+}
+
+TEST(StepPlanTest, AMessageThatEndsTooEarlyIsRefused) {
+  StepPlan plan;
+  plan.run = {{1, 3}, {2, 0}};
+  const std::vector<std::byte> bytes = pack(plan);
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_THROW(unpack_plan(std::span(bytes).first(size)), Error) << size;
+}
+
+}  // namespace
+}  // namespace fathom

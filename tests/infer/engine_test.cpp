@@ -1,0 +1,331 @@
+#include "infer/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <future>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "infer/generator.h"
+#include "infer/text_model.h"
+#include "support/error_text.h"
+#include "support/serving.h"
+#include "support/tiny_checkpoint.h"
+
+namespace fathom {
+namespace {
+
+using test::ask;
+using test::Asked;
+using test::EngineSetup;
+using test::with_engine;
+using testing::HasSubstr;
+
+GenerationOptions always_best(std::int64_t max_tokens) {
+  GenerationOptions options;
+  options.sampling.temperature = 0;
+  options.max_tokens = max_tokens;
+  return options;
+}
+
+struct Spread {
+  int ranks = 1;
+  int prefill = 0;
+  std::int64_t redundant = 0;
+  std::int64_t step_tokens = 512;
+};
+
+class EngineTest : public testing::TestWithParam<Spread> {
+ protected:
+  TextModel model_ = load_text_model(test::tiny_checkpoint("tiny_f32"));
+  std::vector<test::TinyExpectation> expected_ = test::tiny_expectations("tiny_f32");
+
+  [[nodiscard]] static EngineSetup setup() {
+    EngineSetup setup;
+    setup.ranks = GetParam().ranks;
+    setup.prefill = GetParam().prefill;
+    setup.placement.redundant_experts = GetParam().redundant;
+    setup.engine.step_tokens = GetParam().step_tokens;
+    return setup;
+  }
+  [[nodiscard]] Answer generate(const std::vector<std::int32_t>& prompt,
+                                const GenerationOptions& options) const {
+    ThreadPool pool(1);
+    const Context context{pool};
+    const Transformer transformer(model_.config, model_.weights, model_.config.max_position_embeddings);
+    return Generator(context, transformer, model_.tokenizer, {}).generate(prompt, options);
+  }
+};
+
+TEST_P(EngineTest, GreedyAnswersAreThoseOfTransformersAndOfGenerator) {
+  with_engine(model_, setup(), [&](Engine& engine) {
+    std::vector<Asked> asked;
+    for (int round = 0; round < 3; ++round)
+      for (const test::TinyExpectation& one : expected_)
+        asked.push_back(ask(engine, one.ids, always_best(static_cast<std::int64_t>(one.answer_ids.size()))));
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      const test::TinyExpectation& one = expected_[i % expected_.size()];
+      const Outcome outcome = asked[i].outcome.get();
+      EXPECT_EQ(outcome.error, "");
+      EXPECT_EQ(outcome.answer.tokens, one.answer_ids);
+      EXPECT_EQ(outcome.answer.text, one.answer);
+      EXPECT_EQ(*asked[i].streamed, one.answer);
+      EXPECT_EQ(outcome.answer.reason, StopReason::max_tokens);
+      EXPECT_EQ(outcome.answer.stats.prompt_tokens, static_cast<std::int64_t>(one.ids.size()));
+      EXPECT_EQ(outcome.answer.stats.decode_steps, static_cast<std::int64_t>(one.answer_ids.size()) - 1);
+    }
+  });
+}
+
+TEST_P(EngineTest, SampledAnswersAreThoseOfGeneratorWithTheSameSeed) {
+  with_engine(model_, setup(), [&](Engine& engine) {
+    std::vector<Asked> asked;
+    for (std::uint64_t seed = 0; seed < 6; ++seed) {
+      GenerationOptions options = always_best(20);
+      options.sampling = {.temperature = 0.9, .top_p = 0.95, .repetition_penalty = 1.1, .seed = seed};
+      asked.push_back(ask(engine, expected_.front().ids, options));
+    }
+    for (std::uint64_t seed = 0; seed < 6; ++seed) {
+      GenerationOptions options = always_best(20);
+      options.sampling = {.temperature = 0.9, .top_p = 0.95, .repetition_penalty = 1.1, .seed = seed};
+      EXPECT_EQ(asked[seed].outcome.get().answer.tokens, generate(expected_.front().ids, options).tokens);
+    }
+  });
+}
+
+TEST_P(EngineTest, RequestsWaitForRoomAndAllAreAnswered) {
+  EngineSetup small = setup();
+  small.engine.cache_positions = static_cast<std::int64_t>(expected_.front().ids.size()) + 30;
+  with_engine(model_, small, [&](Engine& engine) {
+    std::vector<Asked> asked;
+    for (int i = 0; i < 12; ++i) asked.push_back(ask(engine, expected_.front().ids, always_best(24)));
+    for (Asked& one : asked) EXPECT_EQ(one.outcome.get().answer.tokens, expected_.front().answer_ids);
+    engine.drain();
+    EXPECT_EQ(engine.under_way(), 0U);
+  });
+}
+
+TEST_P(EngineTest, ACancelledRequestEndsAndTheOthersDoNotNotice) {
+  with_engine(model_, setup(), [&](Engine& engine) {
+    GenerationOptions endless = always_best(0);
+    endless.ignore_eos = true;
+    std::promise<void> speaks;
+    std::atomic<bool> has_spoken = false;
+    Asked cancelled = ask(engine, expected_.back().ids, endless, [&] {
+      if (!has_spoken.exchange(true)) speaks.set_value();
+    });
+    Asked other = ask(engine, expected_.front().ids, always_best(24));
+    speaks.get_future().wait();
+    engine.cancel(cancelled.request);
+    const Outcome outcome = cancelled.outcome.get();
+    // The context is short: the answer may have come to its end just before.
+    EXPECT_THAT(outcome.answer.reason, testing::AnyOf(StopReason::cancelled, StopReason::context_full));
+    EXPECT_EQ(outcome.answer.text, *cancelled.streamed);
+    EXPECT_EQ(other.outcome.get().answer.tokens, expected_.front().answer_ids);
+  });
+}
+
+TEST_P(EngineTest, EndingTheEngineCancelsWhatIsLeft) {
+  std::vector<Asked> asked;
+  EngineSetup small = setup();
+  small.engine.cache_positions = 128;
+  with_engine(model_, small, [&](Engine& engine) {
+    GenerationOptions endless = always_best(0);
+    endless.ignore_eos = true;
+    for (int i = 0; i < 8; ++i) asked.push_back(ask(engine, expected_.front().ids, endless));
+  });
+  for (Asked& one : asked) EXPECT_EQ(one.outcome.get().error, "");
+}
+
+TEST_P(EngineTest, TokensByExpertAreCounted) {
+  ExpertCounts counts;
+  EngineSetup counting = setup();
+  counting.counts = &counts;
+  with_engine(model_, counting, [&](Engine& engine) {
+    for (int i = 0; i < 3; ++i) ask(engine, expected_.front().ids, always_best(24)).outcome.wait();
+  });
+  // The last token of an answer is not fed back.
+  const auto tokens = static_cast<std::int64_t>(3 * (expected_.front().ids.size() + 23));
+  EXPECT_GT(counts.size(), 0U);
+  for (const std::vector<std::int64_t>& layer : counts) {
+    std::int64_t sum = 0;
+    for (const std::int64_t count : layer) sum += count;
+    EXPECT_EQ(sum, tokens * model_.config.num_experts_per_tok);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Spreads, EngineTest,
+                         testing::Values(Spread{}, Spread{1, 0, 0, 3}, Spread{2, 0, 0}, Spread{2, 1, 0, 5},
+                                         Spread{4, 0, 4}, Spread{4, 2, 2}, Spread{4, 1, 1}),
+                         [](const auto& spread) {
+                           return std::to_string(spread.param.ranks) + "Ranks" +
+                                  std::to_string(spread.param.prefill) + "PrefillRedundant" +
+                                  std::to_string(spread.param.redundant) + "Steps" +
+                                  std::to_string(spread.param.step_tokens);
+                         });
+
+using OneEngineTest = EngineTest;
+
+TEST_F(OneEngineTest, DecodingGoesOnWhileTheRanksThatReadPromptsAreBusy) {
+  EngineSetup two;
+  two.ranks = 2;
+  two.prefill = 1;
+  with_engine(model_, two, [&](Engine& engine) {
+    GenerationOptions long_answer = always_best(60);
+    long_answer.ignore_eos = true;
+    std::promise<void> speaks;
+    std::atomic<bool> has_spoken = false;
+    Asked first = ask(engine, expected_.front().ids, long_answer, [&] {
+      if (!has_spoken.exchange(true)) speaks.set_value();
+    });
+    speaks.get_future().wait();
+    // A request that is cancelled before it is let in ends on the thread that leads the prompts' group: that
+    // group stands still until the end of the first answer.
+    std::binary_semaphore stands_still(0);
+    std::binary_semaphore goes_on(0);
+    const Engine::Request blocker =
+        engine.submit(expected_.front().ids, always_best(24), {}, [&](const Outcome&) {
+          stands_still.release();
+          goes_on.acquire();
+        });
+    engine.cancel(blocker);
+    stands_still.acquire();
+    EXPECT_EQ(first.outcome.get().answer.tokens.size(), 60U);
+    goes_on.release();
+  });
+}
+
+TEST_F(OneEngineTest, ALongPromptDelaysAnswersByNoMoreThanAStep) {
+  EngineSetup small_steps;
+  small_steps.engine.step_tokens = 4;
+  with_engine(model_, small_steps, [&](Engine& engine) {
+    std::atomic<int> pieces = 0;
+    std::atomic<int> pieces_before = -1;
+    std::promise<void> speaks;
+    GenerationOptions long_answer = always_best(80);
+    long_answer.ignore_eos = true;
+    Asked talker = ask(engine, expected_.front().ids, long_answer, [&] {
+      if (++pieces == 1) speaks.set_value();
+    });
+    speaks.get_future().wait();
+    // 90 tokens at 3 a step, beside the one of the answer: 30 steps.
+    const int at_submission = pieces;
+    Asked reader =
+        ask(engine, std::vector<std::int32_t>(90, 5), always_best(1), [&] { pieces_before = pieces.load(); });
+    reader.outcome.wait();
+    talker.outcome.wait();
+    ASSERT_GE(pieces_before, 0) << "one token of this model is text";
+    EXPECT_GT(pieces_before - at_submission, 5);
+    EXPECT_EQ(talker.outcome.get().answer.tokens.size(), 80U);
+  });
+}
+
+TEST_F(OneEngineTest, WhatCanNeverBeAnsweredIsRefused) {
+  EngineSetup small;
+  small.engine.cache_positions = 40;
+  with_engine(model_, small, [&](Engine& engine) {
+    const auto error = [&](std::vector<std::int32_t> prompt, std::int64_t max_tokens) {
+      return test::error_of([&] { ask(engine, std::move(prompt), always_best(max_tokens)); });
+    };
+    EXPECT_THAT(error({}, 1), HasSubstr("prompt is empty"));
+    EXPECT_THAT(error({5, -1}, 1), HasSubstr("token id -1"));
+    EXPECT_THAT(error(std::vector<std::int32_t>(129, 5), 1), HasSubstr("context holds 128"));
+    EXPECT_THAT(
+        error({5, 6, 7}, 50),
+        HasSubstr("a prompt of 3 tokens with an answer of up to 50 needs a latent cache of 52 positions, "
+                  "and a process has room for 40"));
+    GenerationOptions cold = always_best(1);
+    cold.sampling.temperature = -1;
+    EXPECT_THROW(ask(engine, {5}, cold), UsageError);
+    EXPECT_EQ(engine.under_way(), 0U);
+  });
+}
+
+TEST_F(OneEngineTest, TheQueueHasAnEnd) {
+  EngineSetup small;
+  small.engine.cache_positions = 128;
+  small.engine.max_waiting = 2;
+  with_engine(model_, small, [&](Engine& engine) {
+    // Its end blocks the engine, so that nobody is let in meanwhile.
+    std::binary_semaphore stands_still(0);
+    std::binary_semaphore goes_on(0);
+    engine.submit({5, 6}, always_best(1), {}, [&](const Outcome&) {
+      stands_still.release();
+      goes_on.acquire();
+    });
+    stands_still.acquire();
+    std::vector<Asked> asked;
+    asked.push_back(ask(engine, {5}, always_best(1)));
+    asked.push_back(ask(engine, {5}, always_best(1)));
+    EXPECT_EQ(engine.waiting(), 2U);
+    EXPECT_THROW(ask(engine, {5}, always_best(1)), QueueIsFull);
+    goes_on.release();
+    for (Asked& one : asked) EXPECT_EQ(one.outcome.get().answer.tokens.size(), 1U);
+    EXPECT_EQ(ask(engine, {5}, always_best(1)).outcome.get().error, "");
+  });
+}
+
+TEST_F(OneEngineTest, LogitsThatAreNotNumbersEndTheirRequestAlone) {
+  TextModel spoilt = load_text_model(test::tiny_checkpoint("tiny_f32"));
+  // The embedding of one token.
+  spoilt.weights.embed_tokens = spoilt.weights.embed_tokens.clone();
+  spoilt.weights.embed_tokens.rows(7, 8).f32()[0] = std::nanf("");
+  with_engine(spoilt, {}, [&](Engine& engine) {
+    EXPECT_EQ(ask(engine, {5, 7, 6}, always_best(3)).outcome.get().error,
+              "the model's logits are not numbers");
+    EXPECT_EQ(ask(engine, {5, 6}, always_best(1)).outcome.get().error, "");
+  });
+}
+
+TEST_F(OneEngineTest, StopStringsAndEndOfTextEndAnswers) {
+  EngineSetup ending;
+  ending.end_of_text = {expected_.front().answer_ids[5]};
+  with_engine(model_, ending, [&](Engine& engine) {
+    const Outcome ended = ask(engine, expected_.front().ids, always_best(24)).outcome.get();
+    EXPECT_EQ(ended.answer.reason, StopReason::end_of_text);
+    EXPECT_EQ(ended.answer.tokens.size(), 5U);
+    GenerationOptions stopping = always_best(24);
+    stopping.ignore_eos = true;
+    stopping.stop = {expected_.front().answer.substr(3, 3)};
+    Asked stopped = ask(engine, expected_.front().ids, stopping);
+    const Outcome outcome = stopped.outcome.get();
+    EXPECT_EQ(outcome.answer.reason, StopReason::stop_string);
+    EXPECT_EQ(outcome.answer.text,
+              expected_.front().answer.substr(0, expected_.front().answer.find(stopping.stop[0])));
+    EXPECT_EQ(*stopped.streamed, outcome.answer.text);
+  });
+}
+
+TEST_F(OneEngineTest, AnIdleEngineSleeps) {
+  EngineSetup four;
+  four.ranks = 4;
+  four.prefill = 2;
+  with_engine(model_, four, [&](Engine& engine) {
+    ask(engine, expected_.front().ids, always_best(24)).outcome.wait();
+    const std::clock_t before = std::clock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    // Of all threads together.
+    EXPECT_LT(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC, 0.04);
+  });
+}
+
+TEST(ServingLayoutTest, SomeRanksMustBeLeftToGoOn) {
+  EXPECT_FALSE(serving_layout(1, 0).is_disaggregated());
+  const ServingLayout layout = serving_layout(5, 2);
+  EXPECT_EQ(layout.prefill, (RankRange{0, 2}));
+  EXPECT_EQ(layout.decode, (RankRange{2, 5}));
+  EXPECT_EQ(layout.group_of(1), layout.prefill);
+  EXPECT_EQ(layout.group_of(2), layout.decode);
+  EXPECT_THAT(test::error_of([] { serving_layout(2, 2); }), HasSubstr("leave none of 2 to go on"));
+}
+
+}  // namespace
+}  // namespace fathom
