@@ -27,7 +27,8 @@ struct PlanCostOptions {
 /// The one that is asked for, or the fastest that fits.
 TrainingLayout chosen_layout(const PlanCostOptions& options, const TrainingEstimator& estimator) {
   if (!options.layout.empty()) return parse_layout(options.layout, options.training.devices);
-  const LayoutSearch search = search_layouts(estimator, options.training.devices, 1);
+  const LayoutSearch search =
+      search_layouts(estimator, options.training.devices, 1, options.training.least_tokens);
   require(!search.best.empty(),
           "none of {} layouts on {} devices fits in memory: take more devices, or name a --layout to see why",
           search.layouts, options.training.devices);
@@ -62,8 +63,8 @@ void add_plan_cost(CLI::App& plan) {
       "cost", "Says what training costs: memory, step time, bubble, MFU, device hours, price");
   add_plan_training_options(*command, options->training);
   command->add_option("--layout", options->layout,
-                      "As pp=16,ep=64,dp=128,schedule=dualpipe,micro-batch=1,recompute=selective; default: "
-                      "the fastest that fits");
+                      "As pp=16,tp=1,cp=1,ep=64,dp=128,schedule=dualpipe,micro-batch=1,recompute=selective; "
+                      "default: the fastest that fits");
   command
       ->add_option("--calibrate-hours", options->calibrate_hours,
                    "Find the efficiency of linear maps that gives so many device hours per trillion tokens")

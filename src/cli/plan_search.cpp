@@ -21,7 +21,8 @@ struct PlanSearchOptions {
 
 void plan_search(const PlanSearchOptions& options) {
   const TrainingEstimator estimator(training_task(options.training), training_hardware(options.training));
-  const LayoutSearch search = search_layouts(estimator, options.training.devices, options.keep);
+  const LayoutSearch search =
+      search_layouts(estimator, options.training.devices, options.keep, options.training.least_tokens);
   require(!search.best.empty(), "none of {} layouts on {} devices fits in memory: take more devices",
           search.layouts, options.training.devices);
   if (options.training.json) {

@@ -39,6 +39,11 @@ void add_plan_training_options(CLI::App& command, PlanTrainingOptions& options) 
       .add_option("--gemm-efficiency", options.gemm_efficiency,
                   "Part of the nominal speed that linear maps reach (default: the hardware file's)")
       ->check(CLI::Range(0.001, 1.0));
+  command
+      .add_option("--least-tokens", options.least_tokens,
+                  "Search: cut tokens (tp, cp) no finer than so many of a micro-batch for a device")
+      ->check(CLI::Range(std::int64_t{1}, kMostLength))
+      ->capture_default_str();
   command.add_flag("--json", options.json, "Print JSON");
 }
 

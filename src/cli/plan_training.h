@@ -17,6 +17,7 @@ struct PlanTrainingOptions {
   std::int64_t sequence_length = 4096;
   std::int64_t batch = 15360;
   double tokens = 14.8e12;
+  std::int64_t least_tokens = 4096;
   double gemm_efficiency = 0;  // 0: the hardware file's
   bool json = false;
 };

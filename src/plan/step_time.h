@@ -15,6 +15,7 @@ namespace fathom {
 /// operations at the efficiency that the hardware file states, and inputs and outputs through memory.
 struct UnitSeconds {
   double linear = 0;
+  double expanded = 0;  // of it, keys and values from the latent
   double attention = 0;
   double moved = 0;
 
@@ -24,11 +25,15 @@ UnitSeconds unit_seconds(const ModelUnit& unit, const Hardware& hardware, Precis
 
 /// What one chunk (a micro-batch on a stage) takes, without anything that it waits for.
 struct ChunkSeconds {
-  double forward = 0;         // computing
+  double forward = 0;  // computing; of a context-parallel rank, also keys and values of others' latents
   double backward_input = 0;  // computing; the forward pass again where all is recomputed
   double backward_weight = 0;
   double traffic_forward = 0;  // all-to-all of its experts
   double traffic_backward = 0;
+  double tensor_forward = 0;  // collectives of tensor-parallel ranks
+  double tensor_backward = 0;
+  double context_forward = 0;  // what attention waits for latents of other ranks
+  double context_backward = 0;
 };
 
 /// Of the rank that takes longest, the mean of its stages: that is what a full pipeline runs at.
@@ -37,7 +42,8 @@ ChunkSeconds chunk_seconds(const TrainingTask& task, const TrainingLayout& layou
                            std::span<const std::size_t> first);
 
 /// For the simulator. All-to-all stands in the way of a chunk alone; in an overlapped pair it travels while
-/// the other chunk computes, which costs `overlap_cost` of the computing, unless waiting is cheaper.
+/// the other chunk computes, which costs `overlap_cost` of the computing, unless waiting is cheaper. What
+/// tensor and context parallelism wait for stands in the way of both.
 PipelineTimes pipeline_times(const ChunkSeconds& chunk, const TrainingTask& task,
                              const TrainingLayout& layout, const Hardware& hardware);
 

@@ -32,11 +32,16 @@ Recompute layout_recompute(std::string_view value) {
   return value == "full" ? Recompute::full : Recompute::selective;
 }
 
-}  // namespace
-
-std::int64_t parameter_holders(const TrainingLayout& layout) {
-  return std::int64_t{layout.dp} * (layout.schedule == PipelineKind::dualpipe ? 2 : 1);
+void require_tensor_parallel(const ModelConfig& model, std::int32_t tp) {
+  const auto require_divides = [&](std::int64_t size, const char* what) {
+    require(size % tp == 0, "tp={} does not divide {} = {}", tp, what, size);
+  };
+  require_divides(model.num_attention_heads, "num_attention_heads");
+  require_divides(model.intermediate_size, "intermediate_size");
+  require_divides(model.n_shared_experts * model.moe_intermediate_size, "the width of the shared experts");
 }
+
+}  // namespace
 
 PipelineShape pipeline_of(const TrainingTask& task, const TrainingLayout& layout) {
   const std::int64_t together = std::int64_t{layout.dp} * layout.micro_batch;
@@ -44,8 +49,15 @@ PipelineShape pipeline_of(const TrainingTask& task, const TrainingLayout& layout
           "a batch of {} sequences is no multiple of {} pipelines times {} sequences: change --batch, dp or "
           "micro-batch",
           task.batch, layout.dp, layout.micro_batch);
-  require(layout.dp % layout.ep == 0, "ep={} does not divide dp={}: experts are spread over pipelines",
-          layout.ep, layout.dp);
+  require_tensor_parallel(task.model, layout.tp);
+  require(layout.cp == 1 || task.sequence_length % (std::int64_t{2} * layout.cp) == 0,
+          "cp={} does not cut sequences of {} tokens into {} equal pieces", layout.cp, task.sequence_length,
+          2 * layout.cp);
+  require(task.sequence_length % (std::int64_t{layout.tp} * layout.cp) == 0,
+          "tp={} and cp={} do not divide sequences of {} tokens", layout.tp, layout.cp, task.sequence_length);
+  require(layout.stage_ranks() % layout.ep == 0,
+          "ep={} does not divide tp · cp · dp = {}: experts are spread over these", layout.ep,
+          layout.stage_ranks());
   require(layout.ep == 1 || task.model.n_routed_experts % layout.ep == 0,
           "ep={} does not divide the {} routed experts", layout.ep, task.model.n_routed_experts);
   require(layout.chunks == 1 || layout.schedule == PipelineKind::interleaved,
@@ -79,6 +91,10 @@ TrainingLayout parse_layout(std::string_view text, std::int64_t devices) {
     const std::string_view value = part.substr(equals + 1);
     if (key == "pp") {
       layout.pp = layout_number(key, value);
+    } else if (key == "tp") {
+      layout.tp = layout_number(key, value);
+    } else if (key == "cp") {
+      layout.cp = layout_number(key, value);
     } else if (key == "ep") {
       layout.ep = layout_number(key, value);
     } else if (key == "dp") {
@@ -94,24 +110,31 @@ TrainingLayout parse_layout(std::string_view text, std::int64_t devices) {
     } else if (key == "recompute") {
       layout.recompute = layout_recompute(value);
     } else {
-      fail("layout: {}: no such key; there are pp, ep, dp, schedule, chunks, micro-batch, recompute",
+      fail("layout: {}: no such key; there are pp, tp, cp, ep, dp, schedule, chunks, micro-batch, recompute",
            printable(key));
     }
   }
   if (!has_schedule)
     layout.schedule = layout.pp % 2 == 0 ? PipelineKind::dualpipe : PipelineKind::one_f_one_b;
   if (!has_dp) {
-    require(devices % layout.pp == 0, "layout: {} devices are no multiple of pp={}", devices, layout.pp);
-    layout.dp = static_cast<std::int32_t>(devices / layout.pp);
+    const std::int64_t pipeline = std::int64_t{layout.pp} * layout.tp;
+    require(pipeline <= devices && devices % (pipeline * layout.cp) == 0,
+            "layout: {} devices are no multiple of pp={} times tp={} times cp={}", devices, layout.pp,
+            layout.tp, layout.cp);
+    layout.dp = static_cast<std::int32_t>(devices / (pipeline * layout.cp));
   }
-  require(layout.devices() == devices, "layout: pp={} times dp={} are {} devices, not {}", layout.pp,
-          layout.dp, layout.devices(), devices);
+  require(std::int64_t{layout.pp} * layout.dp <= devices && std::int64_t{layout.tp} * layout.cp <= devices &&
+              layout.devices() == devices,
+          "layout: pp={} times tp={} times cp={} times dp={} are not {} devices", layout.pp, layout.tp,
+          layout.cp, layout.dp, devices);
   return layout;
 }
 
 std::string layout_text(const TrainingLayout& layout) {
-  std::string text = fmt::format("pp={},ep={},dp={},schedule={}", layout.pp, layout.ep, layout.dp,
-                                 pipeline_kind_name(layout.schedule));
+  std::string text = fmt::format("pp={}", layout.pp);
+  if (layout.tp > 1) text += fmt::format(",tp={}", layout.tp);
+  if (layout.cp > 1) text += fmt::format(",cp={}", layout.cp);
+  text += fmt::format(",ep={},dp={},schedule={}", layout.ep, layout.dp, pipeline_kind_name(layout.schedule));
   if (layout.schedule == PipelineKind::interleaved) text += fmt::format(",chunks={}", layout.chunks);
   return text + fmt::format(",micro-batch={},recompute={}", layout.micro_batch,
                             layout.recompute == Recompute::full ? "full" : "selective");

@@ -41,8 +41,10 @@ std::string short_count(double value) {
 }
 
 double micro_batch_tokens(const ReportedTraining& training) {
-  return static_cast<double>(training.estimate.layout.micro_batch) *
-         static_cast<double>(training.estimator.task().sequence_length);
+  const TrainingLayout& layout = training.estimate.layout;
+  return static_cast<double>(layout.micro_batch) *
+         static_cast<double>(training.estimator.task().sequence_length) /
+         (static_cast<double>(layout.tp) * layout.cp);
 }
 
 TitledRows model_section(const ReportedTraining& training) {
@@ -100,21 +102,33 @@ std::string exchange_text(const RingSeconds& exchange) {
 
 TitledRows step_section(const TrainingEstimate& estimate) {
   const PipelineTimes& times = estimate.times;
+  const ChunkSeconds& chunk = estimate.chunk;
   const double idle = 100 * estimate.bubble_seconds / estimate.pipeline_seconds;
-  return {"One step",
-          {{"micro-batches of a pipeline", fmt::format("{}", estimate.shape.micro_batches)},
-           {"F, forward of a chunk", short_seconds(times.forward)},
-           {"B, backward", short_seconds(times.backward)},
-           {"W, of it weights'", short_seconds(times.weight)},
-           {"F&B, overlapped", short_seconds(times.forward_backward)},
-           {"all-to-all of F and of B", short_seconds(estimate.chunk.traffic_forward) + ", " +
-                                            short_seconds(estimate.chunk.traffic_backward)},
-           {"a message between stages", short_seconds(times.communication)},
-           {"pipeline, simulated", short_seconds(estimate.pipeline_seconds)},
-           {"of it bubble", fmt::format("{}, {:.1f} %", short_seconds(estimate.bubble_seconds), idle)},
-           {"gradients and weights exchanged", exchange_text(estimate.update.exchange)},
-           {"optimizer", short_seconds(estimate.update.optimizer)},
-           {"in all", short_seconds(estimate.step_seconds())}}};
+  const auto both = [](double forward, double backward) {
+    return short_seconds(forward) + ", " + short_seconds(backward);
+  };
+  TitledRows section = {"One step",
+                        {{"micro-batches of a pipeline", fmt::format("{}", estimate.shape.micro_batches)},
+                         {"F, forward of a chunk", short_seconds(times.forward)},
+                         {"B, backward", short_seconds(times.backward)},
+                         {"W, of it weights'", short_seconds(times.weight)},
+                         {"F&B, overlapped", short_seconds(times.forward_backward)},
+                         {"all-to-all of F and of B", both(chunk.traffic_forward, chunk.traffic_backward)}}};
+  if (estimate.layout.tp > 1)
+    section.rows.push_back(
+        {"tensor-parallel collectives, F and B", both(chunk.tensor_forward, chunk.tensor_backward)});
+  if (estimate.layout.cp > 1)
+    section.rows.push_back(
+        {"waiting for latents of other ranks, F and B", both(chunk.context_forward, chunk.context_backward)});
+  const std::vector<TableRow> rest = {
+      {"a message between stages", short_seconds(times.communication)},
+      {"pipeline, simulated", short_seconds(estimate.pipeline_seconds)},
+      {"of it bubble", fmt::format("{}, {:.1f} %", short_seconds(estimate.bubble_seconds), idle)},
+      {"gradients and weights exchanged", exchange_text(estimate.update.exchange)},
+      {"optimizer", short_seconds(estimate.update.optimizer)},
+      {"in all", short_seconds(estimate.step_seconds())}};
+  section.rows.insert(section.rows.end(), rest.begin(), rest.end());
+  return section;
 }
 
 TitledRows bill_section(const ReportedTraining& training) {
@@ -168,7 +182,9 @@ TitledRows assumption_section(const ReportedTraining& training) {
            {"links between nodes reach",
             percent(efficiency.network_links) + " of " + rate(hardware.network_bandwidth)},
            {"network", network_text(hardware)},
-           {"placement", "experts' ranks follow one another, then pipelines, then pipeline stages"},
+           {"placement",
+            "on the network tensor-parallel ranks are nearest, then context, data, pipeline; experts over "
+            "the nearest"},
            {"moving data costs", percent(hardware.overlap_cost) + " of the computing beside it"},
            {"experts", "evenly loaded; a token's on as many nodes as routing allows"},
            {"MFU", fmt::format("of {:g} TFLOP/s in BF16; the main model's work, causal attention",
@@ -201,6 +217,8 @@ OrderedJson layout_json(const TrainingLayout& layout) {
           {"schedule", pipeline_kind_name(layout.schedule)},
           {"pp", layout.pp},
           {"chunks", layout.chunks},
+          {"tp", layout.tp},
+          {"cp", layout.cp},
           {"ep", layout.ep},
           {"dp", layout.dp},
           {"micro_batch", layout.micro_batch},
@@ -215,6 +233,10 @@ OrderedJson seconds_json(const TrainingEstimate& estimate) {
           {"communication", estimate.times.communication},
           {"all_to_all_forward", estimate.chunk.traffic_forward},
           {"all_to_all_backward", estimate.chunk.traffic_backward},
+          {"tensor_parallel_forward", estimate.chunk.tensor_forward},
+          {"tensor_parallel_backward", estimate.chunk.tensor_backward},
+          {"context_parallel_forward", estimate.chunk.context_forward},
+          {"context_parallel_backward", estimate.chunk.context_backward},
           {"pipeline", estimate.pipeline_seconds},
           {"bubble", estimate.bubble_seconds},
           {"idle_fraction", estimate.idle_fraction},
@@ -306,15 +328,16 @@ std::string training_page(const ReportedTraining& training) {
 }
 
 std::string search_text(const TrainingEstimator& estimator, const LayoutSearch& search) {
-  std::vector<TableRow> rows = {{"schedule", "recompute", "pp", "chunks", "ep", "dp", "micro-batch",
-                                 "memory GB", "step s", "bubble", "MFU", "hours / T tokens"}};
+  std::vector<TableRow> rows = {{"schedule", "recompute", "pp", "chunks", "tp", "cp", "ep", "dp",
+                                 "micro-batch", "memory GB", "step s", "bubble", "MFU", "hours / T tokens"}};
   for (const TrainingEstimate& estimate : search.best) {
     const TrainingLayout& layout = estimate.layout;
     const TrainingBill bill = training_bill(estimator.task(), estimate, estimator.hardware());
     rows.push_back({std::string(pipeline_kind_name(layout.schedule)),
                     layout.recompute == Recompute::full ? "full" : "selective", fmt::format("{}", layout.pp),
-                    fmt::format("{}", layout.chunks), fmt::format("{}", layout.ep),
-                    fmt::format("{}", layout.dp), fmt::format("{}", layout.micro_batch),
+                    fmt::format("{}", layout.chunks), fmt::format("{}", layout.tp),
+                    fmt::format("{}", layout.cp), fmt::format("{}", layout.ep), fmt::format("{}", layout.dp),
+                    fmt::format("{}", layout.micro_batch),
                     fmt::format("{:.1f}", estimate.memory.total() / kGiga),
                     fmt::format("{:.3f}", estimate.step_seconds()),
                     fmt::format("{:.1f} %", 100 * estimate.bubble_seconds / estimate.pipeline_seconds),

@@ -61,7 +61,7 @@ TEST(PlanCostCommandTest, PublishedHoursGiveAnEfficiency) {
 TEST(PlanCostCommandTest, FailuresAreOneLine) {
   EXPECT_CLEAN_FAILURE(plan({"cost", "--hardware", "h900"}), 1, "built in: a100");
   EXPECT_CLEAN_FAILURE(plan({"cost", "--config", "gpt-5"}), 1, "deepseek-v3");
-  EXPECT_CLEAN_FAILURE(plan({"cost", "--layout", "tp=8"}), 1, "no such key");
+  EXPECT_CLEAN_FAILURE(plan({"cost", "--layout", "sp=8"}), 1, "no such key");
   EXPECT_CLEAN_FAILURE(plan({"cost", "--gpus", "8"}), 1, "take more devices");
   EXPECT_CLEAN_FAILURE(plan({"cost", "--hardware", "a100", "--precision", "fp8"}), 1, "no FP8");
   EXPECT_CLEAN_FAILURE(plan({"cost", "--gpus", "0"}), 2, "--gpus");

@@ -20,7 +20,7 @@ TEST(LayoutSearchTest, TheBestAreThoseThatTryingAllFinds) {
   const TrainingEstimator estimator(small_task(), load_hardware("h800"));
   std::vector<double> seconds;
   std::int64_t layouts = 0;
-  for (const TrainingLayout& layout : possible_layouts(estimator.task(), 24)) {
+  for (const TrainingLayout& layout : possible_layouts(estimator.task(), 24, {})) {
     try {
       const TrainingEstimate estimate = estimator.estimate(layout);
       ++layouts;
@@ -47,6 +47,27 @@ TEST(LayoutSearchTest, WhatIsFoundFitsAndUsesAllDevices) {
     EXPECT_EQ(estimate.layout.devices(), 2048);
   }
   EXPECT_LE(search.best.front().step_seconds(), estimator.estimate(test::report_layout()).step_seconds());
+}
+
+// Technical report, section 3.2: no tensor parallelism. It is among what is searched, and slower.
+TEST(LayoutSearchTest, DeepSeekV3TrainsFastestWithoutTensorParallelism) {
+  const TrainingEstimator estimator(test::planned_task("deepseek-v3"), load_hardware("h800"));
+  const auto layouts = possible_layouts(estimator.task(), 2048, {});
+  EXPECT_TRUE(std::ranges::any_of(layouts, [](const TrainingLayout& layout) { return layout.tp == 8; }));
+  for (const TrainingEstimate& estimate : search_layouts(estimator, 2048, 5).best) {
+    EXPECT_EQ(estimate.layout.tp, 1) << layout_text(estimate.layout);
+    EXPECT_EQ(estimate.layout.cp, 1) << layout_text(estimate.layout);
+  }
+}
+
+// The report's second phase of context extension: 480 sequences of 128 K.
+TEST(LayoutSearchTest, LongSequencesAreCut) {
+  TrainingTask task = test::planned_task("deepseek-v3");
+  task.sequence_length = 131072;
+  task.batch = 480;
+  const LayoutSearch search = search_layouts({task, load_hardware("h800")}, 2048, 1);
+  ASSERT_EQ(search.best.size(), 1U);
+  EXPECT_GE(search.best.front().layout.cp, 8) << layout_text(search.best.front().layout);
 }
 
 TEST(LayoutSearchTest, TooFewDevicesHaveNoneThatFits) {

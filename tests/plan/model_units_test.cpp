@@ -23,6 +23,24 @@ TEST(ModelUnitsTest, PiecesAddUpToTheModel) {
   }
 }
 
+// The maps to latents and the norms are whole on every tensor-parallel rank; latents are gathered, not hidden
+// states, so that attention's collectives have 2,112 + 7,168 values, the shared expert's twice 7,168.
+TEST(ModelUnitsTest, TensorParallelismCutsHeadsAndColumnsAndLeavesLatentsWhole) {
+  const ModelConfig v3 = test::planned_task("deepseek-v3").model;
+  const auto units = model_units(v3, 4096, Precision::fp8);
+  const ModelUnit& block = units[10];
+  ASSERT_TRUE(block.is_moe);
+  EXPECT_EQ(block.unsplit_linear_parameters, 7168 * (1536 + 512 + 64));
+  EXPECT_EQ(block.unsplit_other_parameters, block.other_parameters);
+  EXPECT_EQ(block.linear_on(1), static_cast<double>(block.linear_parameters));
+  EXPECT_EQ(2 * block.linear_on(2) - block.linear_on(1),
+            static_cast<double>(block.unsplit_linear_parameters));
+  EXPECT_EQ(block.gathered_values, (1536 + 512 + 64 + 7168) + 2 * 7168);
+  EXPECT_EQ(block.gatherings, 4);
+  EXPECT_EQ(block.expanded_flops, 2.0 * 512 * 128 * (128 + 128));
+  EXPECT_EQ(units.front().unsplit_parameters(), 0) << "the embedding is cut by words";
+}
+
 TEST(ModelUnitsTest, EmbeddingComesFirstAndHeadLast) {
   ModelConfig config = test::tiny_v3();
   config.num_nextn_predict_layers = 1;

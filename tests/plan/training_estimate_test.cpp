@@ -120,6 +120,52 @@ TEST(TrainingEstimateTest, MemoryFollowsTheLayout) {
   EXPECT_GT(estimator.outline(layout).memory.activations, 1.9 * report.activations);
 }
 
+TEST(TrainingEstimateTest, TensorParallelRanksShareWorkAndMemoryAndPayInCollectives) {
+  const TrainingEstimator estimator = report_estimator();
+  const TrainingEstimate whole = estimator.outline(parse_layout("pp=16,ep=64,micro-batch=2", 2048));
+  const TrainingEstimate cut = estimator.outline(parse_layout("pp=16,tp=2,ep=64,micro-batch=2", 2048));
+  EXPECT_NEAR(cut.chunk.forward, whole.chunk.forward / 2, 1e-9);
+  EXPECT_NEAR(cut.chunk.traffic_forward, whole.chunk.traffic_forward / 2, 1e-4);
+  EXPECT_NEAR(cut.memory.activations, whole.memory.activations / 2, 1);
+  EXPECT_LT(cut.memory.gradients, whole.memory.gradients);
+  EXPECT_GT(cut.memory.gradients, whole.memory.gradients / 2) << "experts are not cut, nor maps to latents";
+  EXPECT_EQ(whole.chunk.tensor_forward, 0);
+  EXPECT_GT(cut.chunk.tensor_backward, cut.chunk.tensor_forward);
+  // Of a MoE layer 4 collectives of 23,616 values a token in all; a rank passes half of them to the other.
+  const double values = 8192.0 * (1536 + 576 + 7168 + 2 * 7168);
+  const double layers = 4.5;  // of the slowest rank's stages
+  const Hardware& h800 = estimator.hardware();
+  EXPECT_NEAR(cut.chunk.tensor_forward, layers * (values * 2 / 2 / 160e9 + 4 * h800.node_latency),
+              0.01 * cut.chunk.tensor_forward);
+}
+
+// Each of four ranks expands the latents of the three others too: forward, and for both gradients.
+TEST(TrainingEstimateTest, ContextParallelRanksExpandEveryLatent) {
+  const TrainingEstimator estimator = report_estimator();
+  const TrainingEstimate whole = estimator.outline(parse_layout("pp=16,ep=64", 2048));
+  const TrainingEstimate cut = estimator.outline(parse_layout("pp=16,cp=4,ep=64", 2048));
+  EXPECT_LE(cut.memory.activations, whole.memory.activations / 4);
+  const double expanded =
+      3 * 1024 * 2.0 * 512 * 128 * 256 / (1978.9e12 * estimator.hardware().efficiency.gemm);
+  const double layers = 4.5;  // of the slowest rank's stages
+  EXPECT_NEAR(cut.chunk.forward - whole.chunk.forward / 4, layers * expanded, 0.01 * layers * expanded);
+  EXPECT_NEAR(cut.chunk.backward_weight - whole.chunk.backward_weight / 4, layers * expanded,
+              0.01 * layers * expanded);
+}
+
+TEST(TrainingEstimateTest, OfLongSequencesLatentsArriveWhileAttentionWorks) {
+  TrainingTask task = planned_task("deepseek-v3");
+  const auto waits = [&](std::int64_t length) {
+    task.sequence_length = length;
+    task.batch = 480;
+    return TrainingEstimator(task, load_hardware("h800"))
+        .outline(parse_layout("pp=8,cp=16,ep=16,schedule=zb1p", 2048))
+        .chunk.context_forward;
+  };
+  EXPECT_GT(waits(4096), 0);
+  EXPECT_EQ(waits(131072), 0);
+}
+
 // DualPipe exists because all-to-all takes about as long as computing: without overlap it is paid in full.
 TEST(TrainingEstimateTest, OverlapHidesAllToAll) {
   const TrainingEstimator estimator = report_estimator();

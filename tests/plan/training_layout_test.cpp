@@ -22,15 +22,27 @@ TEST(TrainingLayoutTest, TheReportsLayoutIsReadAndWritten) {
   EXPECT_EQ(pipeline_of(test::planned_task("deepseek-v3"), layout).micro_batches, 120);
 }
 
+TEST(TrainingLayoutTest, TensorAndContextParallelismTakeDevicesFromPipelines) {
+  const TrainingLayout layout = parse_layout("pp=8,tp=2,cp=4,ep=16", 2048);
+  EXPECT_EQ(layout.dp, 32);
+  EXPECT_EQ(layout.stage_ranks(), 256);
+  EXPECT_EQ(layout.layer_ranks(), 512) << "DualPipe's other direction, too";
+  EXPECT_EQ(layout_text(layout),
+            "pp=8,tp=2,cp=4,ep=16,dp=32,schedule=dualpipe,micro-batch=1,recompute=selective");
+  EXPECT_EQ(pipeline_of(test::planned_task("deepseek-v3"), layout).micro_batches, 480);
+  EXPECT_THAT(error_of([] { (void)parse_layout("pp=8,tp=3", 2048); }),
+              HasSubstr("no multiple of pp=8 times tp=3"));
+}
+
 TEST(TrainingLayoutTest, WhatCannotBeReadIsNamed) {
   const auto refusal = [](const char* text) { return error_of([&] { (void)parse_layout(text, 64); }); };
   EXPECT_THAT(refusal("pp"), HasSubstr("key=value"));
-  EXPECT_THAT(refusal("tp=2"), HasSubstr("tp: no such key"));
+  EXPECT_THAT(refusal("sp=2"), HasSubstr("sp: no such key"));
   EXPECT_THAT(refusal("pp=0"), HasSubstr("pp=0"));
   EXPECT_THAT(refusal("pp=4x"), HasSubstr("pp=4x"));
   EXPECT_THAT(refusal("pp=99999999999"), HasSubstr("whole number"));
   EXPECT_THAT(refusal("pp=7"), HasSubstr("no multiple of pp=7"));
-  EXPECT_THAT(refusal("pp=4,dp=8"), HasSubstr("32 devices, not 64"));
+  EXPECT_THAT(refusal("pp=4,dp=8"), HasSubstr("dp=8 are not 64 devices"));
   EXPECT_THAT(refusal("schedule=gpipe"), HasSubstr("schedule=gpipe"));
   EXPECT_THAT(refusal("recompute=none"), HasSubstr("selective or full"));
 }
@@ -42,8 +54,10 @@ TEST(TrainingLayoutTest, WhatDoesNotFitTogetherIsNamed) {
   };
   EXPECT_EQ(refusal(test::report_layout()), "no error");
   EXPECT_THAT(refusal({.pp = 16, .dp = 100}), HasSubstr("no multiple of 100 pipelines"));
-  EXPECT_THAT(refusal({.pp = 16, .ep = 3, .dp = 128}), HasSubstr("ep=3 does not divide dp=128"));
+  EXPECT_THAT(refusal({.pp = 16, .ep = 3, .dp = 128}), HasSubstr("ep=3 does not divide tp · cp · dp = 128"));
   EXPECT_THAT(refusal({.pp = 16, .ep = 512, .dp = 512}), HasSubstr("256 routed experts"));
+  EXPECT_THAT(refusal({.pp = 16, .tp = 3, .dp = 128}), HasSubstr("tp=3 does not divide num_attention_heads"));
+  EXPECT_THAT(refusal({.pp = 16, .cp = 3, .dp = 128}), HasSubstr("into 6 equal pieces"));
   EXPECT_THAT(refusal({.pp = 16, .chunks = 2, .dp = 128}), HasSubstr("interleaved schedules alone"));
   EXPECT_THAT(refusal({.pp = 16, .dp = 1024}), HasSubstr("take at least 32"));
 }

@@ -27,6 +27,17 @@ TEST_F(TrainingReportTest, TextHasThePublishedFiguresAndTheAssumptions) {
                     HasSubstr("linear maps reach"), HasSubstr("USD at 2 an hour")));
 }
 
+TEST_F(TrainingReportTest, TensorAndContextParallelismHaveRowsWhereTheyAre) {
+  const ReportedTraining cut = {estimator_, estimator_.estimate(parse_layout("pp=8,tp=2,cp=2,ep=64", 2048)),
+                                "deepseek-v3"};
+  EXPECT_THAT(training_text(cut), AllOf(HasSubstr("pp=8,tp=2,cp=2"), HasSubstr("tensor-parallel collectives"),
+                                        HasSubstr("latents of other ranks")));
+  EXPECT_THAT(training_text(training_), Not(HasSubstr("tensor-parallel collectives")));
+  const OrderedJson json = training_json(cut);
+  EXPECT_EQ(json["layout"]["cp"], 2);
+  EXPECT_GT(json["seconds"]["tensor_parallel_forward"].get<double>(), 0);
+}
+
 TEST_F(TrainingReportTest, JsonHasPlainNumbers) {
   const OrderedJson json = training_json(training_);
   EXPECT_EQ(json["parameters"]["total"], 671'026'419'200);
