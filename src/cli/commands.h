@@ -18,6 +18,7 @@ void add_plan(CLI::App& app);
 void add_prepare(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_needle(CLI::App& app);

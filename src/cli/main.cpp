@@ -39,6 +39,7 @@ int run_program(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::help);
   fathom::cli::add_prepare(app);
   fathom::cli::add_run(app);
+  fathom::cli::add_serve(app);
   fathom::cli::add_score(app);
   fathom::cli::add_inspect(app);
   fathom::cli::add_tokenize(app);

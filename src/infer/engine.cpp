@@ -75,7 +75,7 @@ Engine::Request Engine::submit(std::vector<std::int32_t> prompt, const Generatio
   };
   {
     const std::scoped_lock lock(mutex_);
-    require(!is_draining_, "the server is ending: no more requests are taken");
+    if (is_draining_) throw EngineHasEnded("the engine is ending: no more requests are taken");
     request->id = next_id_++;
     under_way_[request->id] = request;
   }

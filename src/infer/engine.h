@@ -10,7 +10,6 @@
 #include <mutex>
 #include <vector>
 
-#include "base/error.h"
 #include "dist/communicator.h"
 #include "infer/cache_ledger.h"
 #include "infer/engine_request.h"
@@ -26,12 +25,6 @@ struct EngineOptions {
   std::int64_t step_tokens = 512;        // of each rank in one step, prompts' chunks included
   std::int64_t cache_positions = 65536;  // of latent caches, on each rank
   std::size_t max_waiting = 64;          // requests that wait for room
-};
-
-/// So many requests wait that no more are taken: try again later.
-class QueueIsFull : public Error {
- public:
-  using Error::Error;
 };
 
 /// Answers many requests at once with continuous batching: each step takes a token of every answer and some
@@ -63,8 +56,8 @@ class Engine {
 
   /// Any thread may call these; they return at once.
 
-  /// Throws `Error` where the request can never be answered, `UsageError` for an option out of range, and
-  /// `QueueIsFull`.
+  /// Throws `Error` where the request can never be answered, `UsageError` for an option out of range,
+  /// `QueueIsFull`, and `EngineHasEnded`.
   /// @param on_text  see `AnswerBuilder::OnText`; may be empty
   /// @param on_end   called once; both from a thread of the engine, which waits for them: they must be quick
   ///                 and must not throw

@@ -7,11 +7,24 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "infer/answer.h"
 #include "infer/answer_builder.h"
 #include "infer/step_plan.h"
 
 namespace fathom {
+
+/// So many requests wait that no more are taken: try again later.
+class QueueIsFull : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The engine takes no requests any more.
+class EngineHasEnded : public Error {
+ public:
+  using Error::Error;
+};
 
 /// How a request ended: with an answer, or (then `error` says why) without.
 struct Outcome {

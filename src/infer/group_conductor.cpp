@@ -40,7 +40,7 @@ GroupConductor::~GroupConductor() {
 bool GroupConductor::submit(Request request, std::size_t most_waiting) {
   {
     const std::scoped_lock lock(mutex_);
-    require(!has_failed_, "the engine has failed: start it again");
+    if (has_failed_) throw EngineHasEnded("the engine has failed: start it again");
     if (waiting_.size() >= most_waiting) return false;
     waiting_.push_back(std::move(request));
     is_woken_ = true;

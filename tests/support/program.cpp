@@ -71,6 +71,20 @@ class Program {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 
+  [[nodiscard]] std::string err() const { return read_all(err_); }
+
+  /// @return  whether it did, on standard error, before it ended
+  [[nodiscard]] bool wait_until_it_says(const std::string& text) const {
+    while (err().find(text) == std::string::npos) {
+      siginfo_t ended{};
+      if (waitid(P_PID, static_cast<id_t>(child_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          ended.si_pid != 0)
+        return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
+  }
+
   void signal_once_it_writes(Stream stream, const std::vector<int>& signals,
                              std::chrono::milliseconds delay) const {
     wait_until_it_writes(stream);
@@ -147,6 +161,14 @@ ProgramResult mpirun_fathom_and(int processes, const std::vector<std::string>& a
   program.wait_until_it_writes(Stream::err);
   std::this_thread::sleep_for(delay);
   act(program.pid());
+  return program.wait();
+}
+
+ProgramResult fathom_while(int processes, const std::vector<std::string>& arguments,
+                           const std::string& awaited,
+                           const std::function<void(const std::string& err, pid_t pid)>& act) {
+  const Program program(processes == 1 ? fathom() : mpirun(processes), arguments, {}, {});
+  if (program.wait_until_it_says(awaited)) act(program.err(), program.pid());
   return program.wait();
 }
 

@@ -36,6 +36,13 @@ ProgramResult mpirun_fathom_and(int processes, const std::vector<std::string>& a
                                 std::chrono::milliseconds delay,
                                 const std::function<void(pid_t mpirun)>& act);
 
+/// Runs the binary, on several processes by `mpirun` or on one without; when `awaited` stands on standard
+/// error, calls `act` with what stands there and the pid (of `mpirun`), which has to see to it that the
+/// program ends; and waits. Does not call it where the program ends before.
+ProgramResult fathom_while(int processes, const std::vector<std::string>& arguments,
+                           const std::string& awaited,
+                           const std::function<void(const std::string& err, pid_t pid)>& act);
+
 /// The pid of one process of a job that was started so; -1 when it is not there.
 pid_t pid_of_rank(pid_t mpirun, int rank);
 

@@ -111,7 +111,7 @@ void MpiThread::run(std::promise<void>& started) {
   }
   while (!is_leaving_) {
     run_posted();
-    polls_ = progress() ? 0 : polls_ + 1;
+    polls_ = progress() ? 0 : std::min(polls_ + 1, kMostPolls - 1);
   }
   MPI_Finalize();
 }
@@ -125,7 +125,7 @@ void MpiThread::run_posted() {
     if (requests_.empty()) {
       has_work_.wait(lock, has_some);
     } else if (polls_ >= kPollsBeforeNaps) {
-      has_work_.wait_for(lock, kNap, has_some);
+      has_work_.wait_for(lock, next_nap(), has_some);
     }
     work.swap(posted_);
   }

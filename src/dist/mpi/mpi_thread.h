@@ -81,13 +81,22 @@ class MpiThread {
   /// Polls without news after which the thread naps between two, as there may be fewer cores than threads.
   static constexpr int kPollsBeforeNaps = 200;
   static constexpr std::chrono::microseconds kNap{50};
+  /// After so many naps they become as much longer as the first was, and again, up to a limit: a process that
+  /// awaits a message for hours, as that of an idle server, costs next to nothing.
+  static constexpr int kNapsOfOneLength = 200;
+  static constexpr int kLongestNap = 40;  // times the first
+  static constexpr int kMostPolls = kPollsBeforeNaps + kNapsOfOneLength * kLongestNap;
+
+  [[nodiscard]] std::chrono::microseconds next_nap() const {
+    return kNap * (1 + (polls_ - kPollsBeforeNaps) / kNapsOfOneLength);
+  }
 
   std::mutex mutex_;
   std::condition_variable has_work_;
   std::vector<std::function<void()>> posted_;
   // Of the thread alone:
   bool is_leaving_ = false;
-  int polls_ = 0;  // without news
+  int polls_ = 0;  // without news, as far as they matter
   std::vector<MPI_Request> requests_;
   std::vector<Piece> pieces_;  // of each request
   std::vector<int> completed_;
