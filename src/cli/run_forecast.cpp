@@ -11,17 +11,13 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "cli/process_memory.h"
+#include "dist/collectives.h"
 #include "model/weights.h"
 #include "train/data_manifest.h"
 
 namespace fathom::cli {
 namespace {
-
-/// Of the machine, in bytes; 0 where it does not say.
-struct MachineMemory {
-  std::uint64_t available = 0;  // what it could give now without swapping
-  std::uint64_t all = 0;        // swap included
-};
 
 MachineMemory machine_memory() {
   std::ifstream file("/proc/meminfo");
@@ -81,12 +77,82 @@ std::vector<std::pair<const char*, std::uint64_t>> parts_of(const TrainingMemory
           {"averaged_weights", memory.average},
           {"activations", memory.activations},
           {"work_space", memory.work_space},
+          {"messages", memory.messages},
+          {"checkpoint_gathered", memory.gathered},
           {"checkpoint_snapshot", memory.snapshot}};
+}
+
+/// Machines in the order of their first processes.
+std::vector<RunForecast::Machine> machines_with(const std::vector<ProcessMachine>& places,
+                                                const std::vector<TrainingMemory>& memory) {
+  std::vector<RunForecast::Machine> machines;
+  std::vector<std::uint64_t> nodes;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const auto found = std::ranges::find(nodes, places[i].node);
+    const auto at = static_cast<std::size_t>(found - nodes.begin());
+    if (found == nodes.end()) {
+      nodes.push_back(places[i].node);
+      machines.push_back({.first = static_cast<int>(i), .processes = 0, .memory = places[i].memory});
+    }
+    ++machines[at].processes;
+    machines[at].peak += memory[i].peak();
+  }
+  return machines;
+}
+
+std::uint64_t largest_peak(const RunForecast& forecast) {
+  return std::ranges::max(forecast.memory, {}, &TrainingMemory::peak).peak();
+}
+
+/// "process 0", "processes 4 to 7".
+std::string processes_text(const RunForecast::Machine& machine) {
+  if (machine.processes == 1) return fmt::format("process {}", machine.first);
+  return fmt::format("{} processes from {} on", machine.processes, machine.first);
+}
+
+std::string memory_text(const RunForecast& f) {
+  if (f.memory.size() == 1) {
+    std::string text =
+        fmt::format("Memory       about {} at the peak, {} available\n",
+                    format_bytes(f.memory.front().peak()), format_bytes(f.machines.front().memory.available));
+    for (const auto& [name, bytes] : parts_of(f.memory.front()))
+      if (bytes > 0) text += fmt::format("  {:<22}{:>12}\n", name, format_bytes(bytes));
+    return text;
+  }
+  std::string text;
+  for (const RunForecast::Machine& machine : f.machines)
+    text += fmt::format("{:<13}about {} at the peak for {}, {} available\n", text.empty() ? "Memory" : "",
+                        format_bytes(machine.peak), processes_text(machine),
+                        format_bytes(machine.memory.available));
+  constexpr std::size_t kMostShown = 8;
+  const std::size_t shown = std::min(f.memory.size(), kMostShown);
+  text += fmt::format("  {:<22}", "process");
+  for (std::size_t i = 0; i < shown; ++i) text += fmt::format("{:>12}", i);
+  text += shown < f.memory.size() ? "   ...\n" : "\n";
+  const std::size_t parts = parts_of(f.memory.front()).size();
+  for (std::size_t part = 0; part < parts; ++part) {
+    const auto bytes = [&](std::size_t process) { return parts_of(f.memory[process])[part].second; };
+    std::string row = fmt::format("  {:<22}", parts_of(f.memory.front())[part].first);
+    bool has_any = false;
+    for (std::size_t i = 0; i < shown; ++i) {
+      row += fmt::format("{:>12}", format_bytes(bytes(i)));
+      has_any = has_any || bytes(i) > 0;
+    }
+    if (has_any) text += row + "\n";
+  }
+  text += fmt::format("  {:<22}", "in all");
+  for (std::size_t i = 0; i < shown; ++i) text += fmt::format("{:>12}", format_bytes(f.memory[i].peak()));
+  return text + "\n";
 }
 
 }  // namespace
 
-RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& pool) {
+std::vector<ProcessMachine> machines_of(Communicator& ranks) {
+  return all_gather_values(ranks, ProcessMachine{ranks.node(), machine_memory()});
+}
+
+RunForecast forecast_run(const TrainOptions& options, const std::vector<ProcessMachine>& machines,
+                         bool measure, ThreadPool& pool) {
   const TrainingConfig& training = options.training;
   const DataManifest manifest = load_data_manifest(options.data);
   const ModelConfig config = config_for_run(options, manifest);
@@ -102,12 +168,16 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
                             .saves_beside = saves_beside,
                             .has_average = training.ema_decay > 0,
                             .has_muon = training.optimizer == OptimizerKind::muon};
-  forecast.memory = training_memory(config, sizes);
-  const MachineMemory machine = machine_memory();
-  forecast.memory_available = machine.available;
-  forecast.memory_of_machine = machine.all;
+  const std::int64_t batch_size = plan.at(training.steps - 1).batch_size;
+  forecast.memory =
+      machines.size() == 1
+          ? std::vector{training_memory(config, sizes)}
+          : process_memory(config, training.optimizer, sizes,
+                           make_layout(static_cast<int>(machines.size()), options.parallel, config),
+                           batch_size);
+  forecast.machines = machines_with(machines, forecast.memory);
   forecast.flops_per_token = training_flops_per_token(config, training.sequence_length);
-  forecast.tokens_per_step = plan.at(training.steps - 1).batch_size * training.sequence_length;
+  forecast.tokens_per_step = batch_size * training.sequence_length;
   forecast.tokens = sequences * training.sequence_length;
   forecast.data_tokens = manifest.train.tokens;
 
@@ -122,8 +192,8 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
   TrainingSizes one = sizes;
   one.micro_batch = 1;
   one.has_average = one.saves_beside = false;
-  const bool fits =
-      forecast.memory_available == 0 || training_memory(config, one).peak() < forecast.memory_available;
+  const std::uint64_t available = machines.front().memory.available;
+  const bool fits = available == 0 || training_memory(config, one).peak() < available;
   if (!measure || !fits) return forecast;
   RunForecast::Time time;
   time.timing =
@@ -142,17 +212,28 @@ RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& 
 }
 
 void require_memory(const RunForecast& forecast) {
-  require(forecast.memory_of_machine == 0 || forecast.memory.peak() <= forecast.memory_of_machine,
+  for (const RunForecast::Machine& machine : forecast.machines) {
+    if (machine.memory.all == 0 || machine.peak <= machine.memory.all) continue;
+    if (forecast.memory.size() == 1)
+      fail(
           "the run needs about {} of memory, this machine has {}: lower training.micro_batch_size, "
           "training.sequence_length or the model's sizes; --dry-run shows what takes how much",
-          format_bytes(forecast.memory.peak()), format_bytes(forecast.memory_of_machine));
+          format_bytes(machine.peak), format_bytes(machine.memory.all));
+    fail(
+        "{} need about {} of memory together, their machine has {}: spread them over more machines, share "
+        "the model out further (--pipeline-parallel, --expert-parallel), or lower training.micro_batch_size "
+        "or the model's sizes; --dry-run shows what takes how much",
+        processes_text(machine), format_bytes(machine.peak), format_bytes(machine.memory.all));
+  }
 }
 
 std::string brief_text(const RunForecast& forecast) {
-  return fmt::format("{} parameters, about {} of memory, {} a token, {:.3g} epochs, checkpoints of {}",
+  const bool is_one = forecast.memory.size() == 1;
+  return fmt::format("{} parameters, about {} of memory{}, {} a token, {:.3g} epochs, checkpoints of {}",
                      format_count(static_cast<std::uint64_t>(forecast.parameters.total())),
-                     format_bytes(forecast.memory.peak()), format_flops(forecast.flops_per_token.total()),
-                     forecast.epochs(), format_bytes(forecast.checkpoint_bytes));
+                     format_bytes(largest_peak(forecast)), is_one ? "" : " for the largest process",
+                     format_flops(forecast.flops_per_token.total()), forecast.epochs(),
+                     format_bytes(forecast.checkpoint_bytes));
 }
 
 std::string forecast_text(const RunForecast& f) {
@@ -160,10 +241,7 @@ std::string forecast_text(const RunForecast& f) {
   std::string text = fmt::format("Parameters   {}, {} activated per token", count(f.parameters.main),
                                  count(f.parameters.activated));
   if (f.parameters.mtp > 0) text += fmt::format("; {} in MTP modules", count(f.parameters.mtp));
-  text += fmt::format("\nMemory       about {} at the peak, {} available\n", format_bytes(f.memory.peak()),
-                      format_bytes(f.memory_available));
-  for (const auto& [name, bytes] : parts_of(f.memory))
-    text += fmt::format("  {:<22}{:>12}\n", name, format_bytes(bytes));
+  text += "\n" + memory_text(f);
   text += fmt::format("Arithmetic   {} a token ({} of it for MTP), {} a step\n",
                       format_flops(f.flops_per_token.total()), format_flops(f.flops_per_token.mtp),
                       format_flops(f.flops_per_token.total() * static_cast<double>(f.tokens_per_step)));
@@ -199,10 +277,24 @@ OrderedJson forecast_json(const RunForecast& f) {
                         {"activated", f.parameters.activated},
                         {"mtp", f.parameters.mtp},
                         {"total", f.parameters.total()}};
-  OrderedJson& memory = json["memory"];
-  for (const auto& [name, bytes] : parts_of(f.memory)) memory[name] = bytes;
-  memory["peak"] = f.memory.peak();
-  memory["available"] = f.memory_available;
+  const auto parts_json = [](const TrainingMemory& memory) {
+    OrderedJson parts;
+    for (const auto& [name, bytes] : parts_of(memory)) parts[name] = bytes;
+    parts["peak"] = memory.peak();
+    return parts;
+  };
+  json["memory"] = parts_json(f.memory.front());
+  json["memory"]["available"] = f.machines.front().memory.available;
+  if (f.memory.size() > 1) {
+    json["processes"] = OrderedJson::array();
+    for (const TrainingMemory& process : f.memory) json["processes"].push_back(parts_json(process));
+    json["machines"] = OrderedJson::array();
+    for (const RunForecast::Machine& machine : f.machines)
+      json["machines"].push_back({{"first_process", machine.first},
+                                  {"processes", machine.processes},
+                                  {"peak", machine.peak},
+                                  {"available", machine.memory.available}});
+  }
   json["flops"] = {{"per_token", f.flops_per_token.total()},
                    {"per_token_mtp", f.flops_per_token.mtp},
                    {"per_step", f.flops_per_token.total() * static_cast<double>(f.tokens_per_step)}};

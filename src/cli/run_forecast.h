@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/thread_pool.h"
+#include "dist/communicator.h"
 #include "plan/training_cost.h"
 #include "train/step_probe.h"
 #include "train/trainer.h"
@@ -14,13 +15,32 @@
 
 namespace fathom::cli {
 
+/// Of a machine, in bytes; 0 where it does not say.
+struct MachineMemory {
+  std::uint64_t available = 0;  // what it could give now without swapping
+  std::uint64_t all = 0;        // swap included
+};
+
+/// Where a process is.
+struct ProcessMachine {
+  std::uint64_t node = 0;  // as `Communicator::node`
+  MachineMemory memory;
+};
+/// Of all processes, the same on each. [processes]
+std::vector<ProcessMachine> machines_of(Communicator& ranks);
+
 /// What a run will take, worked out before it begins; for the whole run, though it may be resumed.
 struct RunForecast {
   TrainedParameters parameters;
 
-  TrainingMemory memory;
-  std::uint64_t memory_available = 0;   // of this machine, now
-  std::uint64_t memory_of_machine = 0;  // all of it, swap included; 0: not known
+  std::vector<TrainingMemory> memory;  // [processes]
+  struct Machine {
+    int first = 0;  // of its processes, which follow one another
+    int processes = 1;
+    std::uint64_t peak = 0;  // of all of them
+    MachineMemory memory;
+  };
+  std::vector<Machine> machines;
 
   TrainingFlops flops_per_token;
   std::int64_t tokens_per_step = 0;  // of the last step
@@ -50,12 +70,15 @@ struct RunForecast {
   }
 };
 
-/// @param measure  whether to time a sequence and an update, which takes the memory of a step and the time of
-///                 two of each
+/// @param machines  of all processes (`machines_of`)
+/// @param measure   whether to time a sequence and an update, which takes the memory of a step and the time
+/// of
+///                  two of each
 /// Throws `Error` where model, data and training do not fit, as `train` does.
-RunForecast forecast_run(const TrainOptions& options, bool measure, ThreadPool& pool);
+RunForecast forecast_run(const TrainOptions& options, const std::vector<ProcessMachine>& machines,
+                         bool measure, ThreadPool& pool);
 
-/// Throws `Error` when the run cannot fit into this machine, were it ever so empty.
+/// Throws `Error` when the processes of a machine cannot fit into it, were it ever so empty.
 void require_memory(const RunForecast& forecast);
 
 /// One line for the start of a run.

@@ -104,18 +104,16 @@ void train(const Options& options, Communicator& ranks) {
   train_options.stop_at = options.stop_at;
 
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
+  const std::vector<ProcessMachine> machines = machines_of(ranks);
   if (options.dry_run) {
     if (ranks.rank() > 0) return;
-    const RunForecast forecast = forecast_run(train_options, /*measure=*/true, pool);
+    const RunForecast forecast = forecast_run(train_options, machines, /*measure=*/true, pool);
     fmt::print("{}", options.json ? forecast_json(forecast).dump(2) + "\n" : forecast_text(forecast));
     return;
   }
-  const RunForecast forecast = forecast_run(train_options, /*measure=*/false, pool);
-  // Several processes share it out, over machines that this one knows nothing of.
-  if (ranks.size() == 1) require_memory(forecast);
-  train_options.on_start = [&] {
-    log_info("{}{}", brief_text(forecast), ranks.size() > 1 ? ", on one process alone" : "");
-  };
+  const RunForecast forecast = forecast_run(train_options, machines, /*measure=*/false, pool);
+  require_memory(forecast);
+  train_options.on_start = [&] { log_info("{}", brief_text(forecast)); };
   const InterruptFlag interrupted;
   train_options.stop = &interrupted.raised();
   const EndWatch watch(ranks, interrupted, options.output);

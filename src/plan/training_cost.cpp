@@ -97,22 +97,35 @@ TrainingFlops training_flops_per_token(const ModelConfig& config, std::int64_t s
           6.0 * (mtp + modules * head) + attention * modules};
 }
 
-TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& sizes) {
-  const std::int64_t parameters = trained_parameters(config).total();
-  const std::int64_t tokens = sizes.micro_batch * sizes.sequence_length;
+BlockBytes run_bytes(const ModelConfig& config, std::int64_t begin, std::int64_t end, Precision precision) {
+  BlockBytes run;
+  const auto add_layer = [&](std::int64_t layer) {
+    const BlockBytes block = block_bytes(config, config.is_moe_layer(layer), precision);
+    run.kept += block.kept;
+    run.working = std::max(run.working, block.working);
+  };
+  for (std::int64_t layer = begin; layer < end; ++layer) add_layer(layer);
+  if (end != config.num_hidden_layers) return run;
   const std::int64_t modules = config.num_nextn_predict_layers;
   // Of the main model: the last block's output and the gradient at the head's input. Of an MTP module:
   // embedding, state, output and that gradient.
-  std::int64_t kept = (2 + 4 * modules) * config.hidden_size * kFloat;
-  std::int64_t working = 0;
-  for (std::int64_t layer = 0; layer < config.num_hidden_layers + modules; ++layer) {
-    const BlockBytes block = block_bytes(config, config.is_moe_layer(layer), sizes.precision);
-    kept += block.kept;
-    working = std::max(working, block.working);
-  }
-  constexpr std::int64_t kLogits = std::int64_t{8} << 20;  // values of the head's slice (model/head.h)
-  const std::int64_t head = config.vocab_size * config.hidden_size;  // its gradient
-  const std::int64_t logits = tokens > kLogits / config.vocab_size ? kLogits : tokens * config.vocab_size;
+  run.kept += (2 + 4 * modules) * config.hidden_size * kFloat;
+  for (std::int64_t module = 0; module < modules; ++module) add_layer(end + module);
+  return run;
+}
+
+HeadBytes head_bytes(const ModelConfig& config, std::uint64_t tokens) {
+  constexpr std::uint64_t kLogits = std::uint64_t{8} << 20;  // values of the head's slice (model/head.h)
+  const auto words = static_cast<std::uint64_t>(config.vocab_size);
+  const std::uint64_t logits = tokens > kLogits / words ? kLogits : tokens * words;
+  return {words * static_cast<std::uint64_t>(config.hidden_size) * sizeof(float), logits * sizeof(float)};
+}
+
+TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& sizes) {
+  const std::int64_t parameters = trained_parameters(config).total();
+  const std::int64_t tokens = sizes.micro_batch * sizes.sequence_length;
+  const BlockBytes run = run_bytes(config, 0, config.num_hidden_layers, sizes.precision);
+  const HeadBytes head = head_bytes(config, static_cast<std::uint64_t>(tokens));
   const std::int64_t codes = sizes.precision == Precision::fp8 ? 1 : 0;
 
   TrainingMemory memory;
@@ -125,8 +138,8 @@ TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& s
   memory.gradients = bytes(parameters, kFloat);
   memory.moments = bytes(moment_bytes(config, sizes), 1);
   if (sizes.has_average) memory.average = bytes(parameters, kFloat);
-  memory.activations = bytes(kept, tokens) + bytes(head, kFloat);
-  memory.work_space = bytes(working, tokens) + bytes(logits, kFloat);
+  memory.activations = bytes(run.kept, tokens) + head.gradient;
+  memory.work_space = bytes(run.working, tokens) + head.logits;
   if (sizes.saves_beside) memory.snapshot = bytes(parameters, kFloat) + memory.moments + memory.average;
   return memory;
 }

@@ -39,6 +39,17 @@ struct BlockBytes {
 };
 BlockBytes block_bytes(const ModelConfig& config, bool is_moe, Precision precision);
 
+/// Of layers [begin, end) as one place computes them, working bytes those of the widest. With the last layer
+/// goes what follows it: MTP modules, and what is kept at the head's input.
+BlockBytes run_bytes(const ModelConfig& config, std::int64_t begin, std::int64_t end, Precision precision);
+
+/// Bytes of the head, whatever the number of tokens in a micro-batch.
+struct HeadBytes {
+  std::uint64_t gradient = 0;  // of its weight, from forward to backward
+  std::uint64_t logits = 0;    // of the slice of tokens that it works on
+};
+HeadBytes head_bytes(const ModelConfig& config, std::uint64_t tokens);
+
 /// What decides the memory of a training step, beside the model.
 struct TrainingSizes {
   std::int64_t sequence_length = 0;
@@ -58,10 +69,13 @@ struct TrainingMemory {
   std::uint64_t average = 0;
   std::uint64_t activations = 0;  // kept from forward to backward, of one micro-batch
   std::uint64_t work_space = 0;   // of the layer under way, and the head's
+  std::uint64_t messages = 0;     // to and from other processes
+  std::uint64_t gathered = 0;     // what a checkpoint has of other processes
   std::uint64_t snapshot = 0;     // the copy that a checkpoint is written from
 
   [[nodiscard]] std::uint64_t peak() const {
-    return weights + gradients + moments + average + activations + work_space + snapshot;
+    return weights + gradients + moments + average + activations + work_space + messages + gathered +
+           snapshot;
   }
 };
 TrainingMemory training_memory(const ModelConfig& config, const TrainingSizes& sizes);

@@ -275,5 +275,31 @@ TEST_F(TrainJobTest, ALossOverAPassNeedsPassesThatDoNotDependOnTheNumberOfProces
   EXPECT_THAT(result.err, HasSubstr("set training.micro_batch_size"));
 }
 
+TEST_F(TrainJobTest, ADryRunSaysWhatEachProcessTakes) {
+  const ProgramResult result = mpirun_fathom(4, {"train", config_, "--data", data_, "--pipeline-parallel",
+                                                 "2", "--expert-parallel", "2", "--dry-run", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json json = parse_json(result.out, "dry run");
+  ASSERT_EQ(json["processes"].size(), 4U);
+  ASSERT_EQ(json["machines"].size(), 1U);
+  std::uint64_t peak = 0;
+  for (const Json& process : json["processes"]) {
+    peak += process["peak"].get<std::uint64_t>();
+    EXPECT_LT(process["weights"].get<std::uint64_t>(), 4 * json["parameters"]["total"].get<std::uint64_t>());
+  }
+  EXPECT_EQ(json["machines"][0]["peak"], peak);
+  EXPECT_EQ(json["machines"][0]["processes"], 4);
+  EXPECT_GT(json["processes"][0]["checkpoint_gathered"], json["processes"][1]["checkpoint_gathered"]);
+}
+
+TEST_F(TrainJobTest, ProcessesThatTheirMachineCannotHoldTogetherAreRefused) {
+  const ProgramResult result = mpirun_fathom(
+      2, arguments("large", {"--set", "vocab_size=16777216", "--set", "training.batch_size=16777216"}));
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("2 processes from 0 on need about"));
+  EXPECT_THAT(result.err, HasSubstr("--pipeline-parallel"));
+  EXPECT_FALSE(std::filesystem::exists(run_of("large")));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -298,9 +298,9 @@ TEST_F(TrainCommandTest, ADryRunTellsWhatARunTakesAndMakesNothing) {
   const std::vector<std::string> dry = {"train", config_, "--data", data_, "--dry-run"};
   const ProgramResult text = run_fathom(dry);
   ASSERT_EQ(text.status, 0) << text.err;
-  EXPECT_THAT(text.out, testing::AllOf(HasSubstr("activated per token"), HasSubstr("checkpoint_snapshot"),
-                                       HasSubstr("epochs"), HasSubstr("tokens a second"), HasSubstr("free"),
-                                       HasSubstr("learning rate")));
+  EXPECT_THAT(text.out,
+              testing::AllOf(HasSubstr("activated per token"), HasSubstr("work_space"), HasSubstr("epochs"),
+                             HasSubstr("tokens a second"), HasSubstr("free"), HasSubstr("learning rate")));
   const ProgramResult result = train({"--dry-run", "--json", "--set", "training.keep_checkpoints=3", "--set",
                                       "training.checkpoint_interval=1"});
   ASSERT_EQ(result.status, 0) << result.err;
