@@ -16,7 +16,12 @@ Engine::Engine(Communicator& job, const ServingLayout& layout, SequenceRunner& r
       options_(options),
       ledger_(job.size(), options.cache_positions),
       on_failure_(std::move(on_failure)) {
-  if (layout.is_disaggregated()) decode_ = std::make_unique<GroupConductor>(setup_for(layout.decode, runner));
+  if (layout.is_disaggregated()) {
+    GroupConductor::Setup setup = setup_for(layout.decode, runner);
+    // Only a request's end makes room, and requests are there no longer than both groups.
+    setup.on_room = [this] { prefill_->wake(); };
+    decode_ = std::make_unique<GroupConductor>(std::move(setup));
+  }
   GroupConductor::Setup setup = setup_for(layout.prefill, runner);
   setup.decoders = decode_.get();
   prefill_ = std::make_unique<GroupConductor>(std::move(setup));
@@ -36,8 +41,6 @@ GroupConductor::Setup Engine::setup_for(const RankRange& ranks, SequenceRunner& 
   setup.on_failure = [this](const std::exception_ptr& error) {
     if (on_failure_) on_failure_(error);
   };
-  // Only a request's end makes room, and requests come when both groups are there.
-  setup.on_room = [this] { prefill_->wake(); };
   return setup;
 }
 
@@ -51,8 +54,10 @@ Engine::~Engine() {
   for (const Request& request : left) cancel(request);
   left.clear();
   drain();
-  decode_.reset();
+  // Its thread may look at the other group until it ends; the other one tells it nothing when nothing is
+  // under way.
   prefill_.reset();
+  decode_.reset();
 }
 
 Engine::Request Engine::submit(std::vector<std::int32_t> prompt, const GenerationOptions& options,

@@ -245,10 +245,7 @@ void GroupConductor::finish(SequenceId id, Outcome outcome) {
   active_.erase(id);
   const bool is_here = setup_.ranks.contains(request->decode_rank);
   forget(request, is_here ? request->decode_rank : request->prefill_rank);
-  if (!is_here) {
-    setup_.ledger->release(request->decode_rank, request->positions());
-    setup_.on_room();
-  }
+  if (!is_here) setup_.ledger->release(request->decode_rank, request->positions());
   request->on_end(std::move(outcome));
 }
 
@@ -257,7 +254,7 @@ void GroupConductor::forget(const Request& request, int rank) {
   plan_of(rank).drop.push_back(request->id);
   has_orders_ = true;
   setup_.ledger->release(rank, request->positions());
-  setup_.on_room();
+  if (setup_.on_room) setup_.on_room();
 }
 
 void GroupConductor::fail(const std::exception_ptr& error) {

@@ -42,7 +42,7 @@ class GroupConductor {
     std::function<void(std::exception_ptr)> on_failure;
     /// The group that goes on where prompts have been read; null: this one.
     GroupConductor* decoders = nullptr;
-    /// Called when memory has become free.
+    /// Called when memory has become free, where others wait for it.
     std::function<void()> on_room;
   };
 

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <ctime>
 #include <future>
-#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
@@ -189,17 +188,11 @@ TEST_F(OneEngineTest, DecodingGoesOnWhileTheRanksThatReadPromptsAreBusy) {
     speaks.get_future().wait();
     // A request that is cancelled before it is let in ends on the thread that leads the prompts' group: that
     // group stands still until the end of the first answer.
-    std::binary_semaphore stands_still(0);
-    std::binary_semaphore goes_on(0);
-    const Engine::Request blocker =
-        engine.submit(expected_.front().ids, always_best(24), {}, [&](const Outcome&) {
-          stands_still.release();
-          goes_on.acquire();
-        });
+    const test::StandStill still;
+    const Engine::Request blocker = engine.submit(expected_.front().ids, always_best(24), {}, still.on_end());
     engine.cancel(blocker);
-    stands_still.acquire();
+    still.wait_until_it_stands();
     EXPECT_EQ(first.outcome.get().answer.tokens.size(), 60U);
-    goes_on.release();
   });
 }
 
@@ -254,20 +247,17 @@ TEST_F(OneEngineTest, TheQueueHasAnEnd) {
   small.engine.cache_positions = 128;
   small.engine.max_waiting = 2;
   with_engine(model_, small, [&](Engine& engine) {
-    // Its end blocks the engine, so that nobody is let in meanwhile.
-    std::binary_semaphore stands_still(0);
-    std::binary_semaphore goes_on(0);
-    engine.submit({5, 6}, always_best(1), {}, [&](const Outcome&) {
-      stands_still.release();
-      goes_on.acquire();
-    });
-    stands_still.acquire();
     std::vector<Asked> asked;
-    asked.push_back(ask(engine, {5}, always_best(1)));
-    asked.push_back(ask(engine, {5}, always_best(1)));
-    EXPECT_EQ(engine.waiting(), 2U);
-    EXPECT_THROW(ask(engine, {5}, always_best(1)), QueueIsFull);
-    goes_on.release();
+    {
+      // Nobody is let in meanwhile.
+      const test::StandStill still;
+      engine.submit({5, 6}, always_best(1), {}, still.on_end());
+      still.wait_until_it_stands();
+      asked.push_back(ask(engine, {5}, always_best(1)));
+      asked.push_back(ask(engine, {5}, always_best(1)));
+      EXPECT_EQ(engine.waiting(), 2U);
+      EXPECT_THROW(ask(engine, {5}, always_best(1)), QueueIsFull);
+    }
     for (Asked& one : asked) EXPECT_EQ(one.outcome.get().answer.tokens.size(), 1U);
     EXPECT_EQ(ask(engine, {5}, always_best(1)).outcome.get().error, "");
   });

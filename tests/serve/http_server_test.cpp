@@ -9,7 +9,6 @@
 #include <functional>
 #include <future>
 #include <nlohmann/json.hpp>
-#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
@@ -91,7 +90,7 @@ TEST_F(HttpServerTest, AStreamsPiecesTogetherAreTheAnswer) {
     ASSERT_TRUE(result);
     EXPECT_EQ(result->get_header_value("Content-Type"), "text/event-stream");
     const std::vector<std::string> events = events_of(result->body);
-    ASSERT_GT(events.size(), 4U);
+    ASSERT_GE(events.size(), 4U);  // pieces that wait for the client come together
     EXPECT_EQ(events.back(), "[DONE]");
     EXPECT_EQ(json::parse(events[events.size() - 2]).at("usage").at("completion_tokens"), 24);
     std::string text;
@@ -151,33 +150,21 @@ TEST_F(HttpServerTest, ModelsAndHealthAreTold) {
   });
 }
 
-/// Lets no step end until it goes.
-class StandStill {
- public:
-  explicit StandStill(Engine& engine) {
-    GenerationOptions options;
-    options.max_tokens = 1;
-    engine.submit({5}, options, {}, [this](const Outcome&) {
-      stands_.release();
-      goes_on_.acquire();
-    });
-    stands_.acquire();
-  }
-  ~StandStill() { goes_on_.release(); }
-  StandStill(const StandStill&) = delete;
-  StandStill& operator=(const StandStill&) = delete;
-
- private:
-  std::binary_semaphore stands_{0};
-  std::binary_semaphore goes_on_{0};
-};
+/// Has the engine stand still, so that nobody is let in, while `still` lives.
+void stop_engine(Engine& engine, const test::StandStill& still) {
+  GenerationOptions options;
+  options.max_tokens = 1;
+  engine.submit({5}, options, {}, still.on_end());
+  still.wait_until_it_stands();
+}
 
 TEST_F(HttpServerTest, TooManyRequestsAreToldToTryAgain) {
   setup_.engine.max_waiting = 1;
   serve([&](Engine& engine, HttpServer& server, httplib::Client& client) {
     std::future<int> waiting;
     {
-      const StandStill still(engine);
+      const test::StandStill still;
+      stop_engine(engine, still);
       waiting = std::async(std::launch::async, [&] {
         httplib::Client other("127.0.0.1", server.port());
         return post(other, body())->status;
@@ -195,7 +182,8 @@ TEST_F(HttpServerTest, TooManyRequestsAreToldToTryAgain) {
 TEST_F(HttpServerTest, AClientThatGoesAwayCancelsItsRequest) {
   for (const bool stream : {true, false}) {
     serve([&](Engine& engine, HttpServer& server, httplib::Client& client) {
-      const StandStill still(engine);  // so that the answer cannot be sent before
+      const test::StandStill still;  // so that the answer cannot be sent before
+      stop_engine(engine, still);
       json request = body();
       request["stream"] = stream;
       httplib::Client hasty("127.0.0.1", server.port());
@@ -218,7 +206,8 @@ TEST_F(HttpServerTest, DrainingAnswersWhatIsUnderWayAndTakesNoMore) {
     std::future<std::string> answer;
     std::future<void> drained;
     {
-      const StandStill still(engine);
+      const test::StandStill still;
+      stop_engine(engine, still);
       answer = std::async(std::launch::async, [&] {
         httplib::Client other("127.0.0.1", server.port());
         return json::parse(post(other, body())->body).at("choices").at(0).at("text").get<std::string>();

@@ -35,4 +35,27 @@ struct Asked {
 Asked ask(Engine& engine, std::vector<std::int32_t> prompt, const GenerationOptions& options,
           const std::function<void()>& on_text = {});
 
+/// Has the thread of the engine that ends a request stand still there, until it goes.
+class StandStill {
+ public:
+  StandStill() : goes_on_(go_on_.get_future()) {}
+  ~StandStill() { go_on_.set_value(); }
+  StandStill(const StandStill&) = delete;
+  StandStill& operator=(const StandStill&) = delete;
+
+  /// For `Engine::submit`; the thread may be in it for a moment longer than this lives.
+  [[nodiscard]] std::function<void(Outcome)> on_end() const {
+    return [stands = stands_, goes_on = goes_on_](const Outcome&) {
+      stands->set_value();
+      goes_on.wait();
+    };
+  }
+  void wait_until_it_stands() const { stands_->get_future().wait(); }
+
+ private:
+  std::promise<void> go_on_;
+  std::shared_future<void> goes_on_;
+  std::shared_ptr<std::promise<void>> stands_ = std::make_shared<std::promise<void>>();
+};
+
 }  // namespace fathom::test
