@@ -20,8 +20,8 @@ std::int64_t count_slots(const Communicator& ranks, const ModelConfig& config, s
 
 /// Nodes are numbered as they come; ranks of one follow one another.
 std::vector<std::int32_t> nodes_of_ranks(int ranks, int on_node) {
-  std::vector<std::int32_t> nodes;
-  for (int r = 0; r < ranks; ++r) nodes.push_back(r / on_node);
+  std::vector<std::int32_t> nodes(static_cast<std::size_t>(ranks));
+  for (int r = 0; r < ranks; ++r) nodes[static_cast<std::size_t>(r)] = r / on_node;
   return nodes;
 }
 
