@@ -3,10 +3,12 @@
 // own code. A message between ranks that share experts takes as long as a link of the given speed would take;
 // a rank's messages go one behind another.
 //
-// usage: overlap_bench [MEGABYTES_PER_SECOND] [MICRO_BATCHES]
+// usage: overlap_bench [MEGABYTES_PER_SECOND] [MICRO_BATCHES] [FOLDER FOR PICTURES]
 // DualPipe's steps have pairs of passes that take turns where they wait; ZB1P's have none, and what it hides
-// is what a MoE layer hides by itself, behind its shared experts. "hidden" is the part of the messages' time
-// under way in which the rank that awaits them does not stand still.
+// is what a MoE layer hides by itself, behind its shared experts. Messages are "under way" to a rank while
+// any is, and "hidden" is the part of that time in which the rank computes; "steady" the same from a rank's
+// first pair to its last, without the filling and emptying of the pipeline. The last line has DualPipe's
+// pairs one pass behind the other.
 
 #include <fmt/core.h>
 
@@ -23,16 +25,20 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/thread_pool.h"
+#include "base/turns.h"
 #include "dist/collectives.h"
 #include "dist/expert_exchange.h"
 #include "dist/local_communicator.h"
 #include "model/random_batch.h"
+#include "overlap_timeline.h"
 #include "train/model_pipeline.h"
 #include "train/parallel_layout.h"
 
@@ -41,6 +47,10 @@ namespace {
 using namespace fathom;
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
+
+double seconds(Clock::time_point at) {
+  return Seconds(at.time_since_epoch()).count();
+}
 
 /// When a message was given to its link, and when it comes out: sent in front of it.
 struct Stamp {
@@ -70,7 +80,7 @@ class Link {
     const Clock::time_point begin = std::max(now, free_);
     free_ = begin + std::chrono::duration_cast<Clock::duration>(
                         Seconds(static_cast<double>(bytes.size()) / bytes_per_second_));
-    under_way_ += free_ - now;
+    messages_.push_back({seconds(now), seconds(free_)});
     const Stamp stamp{now, free_};
     Message message{free_, &ranks, std::vector<std::byte>(sizeof(Stamp) + bytes.size()), to, tag};
     std::memcpy(message.bytes.data(), &stamp, sizeof(Stamp));
@@ -78,14 +88,15 @@ class Link {
     queue_.push_back(std::move(message));
     changed_.notify_all();
   }
-  void stood_still(Seconds time) {
+  /// A message has come by another's link.
+  void has_come(const Stamp& stamp) {
     const std::scoped_lock lock(mutex_);
-    blocked_ += time;
+    incoming_.push_back({seconds(stamp.sent), seconds(stamp.arrival)});
   }
   /// Since the last call.
-  std::pair<Seconds, Seconds> take_account() {
+  RankTimeline take_account() {
     const std::scoped_lock lock(mutex_);
-    return {std::exchange(under_way_, Seconds(0)), std::exchange(blocked_, Seconds(0))};
+    return {{}, std::exchange(messages_, {}), std::exchange(incoming_, {}), {}};
   }
 
  private:
@@ -116,8 +127,8 @@ class Link {
   std::condition_variable changed_;
   std::deque<Message> queue_;
   Clock::time_point free_;
-  Seconds under_way_{0};
-  Seconds blocked_{0};
+  std::vector<Span> messages_;
+  std::vector<Span> incoming_;
   bool ended_ = false;
   std::thread thread_;  // last: it uses the others
 };
@@ -132,12 +143,10 @@ class LinkedReceive : public Transfer::Progress {
         link_(link) {}
   [[nodiscard]] bool done() const override { return inner_.done(); }
   void wait() override {
-    const Clock::time_point begin = Clock::now();
     inner_.wait();
     Stamp stamp;
     std::memcpy(&stamp, stamped_.data(), sizeof(Stamp));
-    // Until it was sent, the rank waited for its peer and not for the link.
-    link_.stood_still(std::max(Seconds(0), Seconds(stamp.arrival - std::max(begin, stamp.sent))));
+    link_.has_come(stamp);
     std::copy(stamped_.begin() + sizeof(Stamp), stamped_.end(), bytes_.begin());
   }
 
@@ -202,19 +211,37 @@ ModelConfig make_model() {
 
 struct StepTimes {
   double step = 0;
-  double under_way = 0;  // over all ranks
-  double blocked = 0;
+  std::vector<RankTimeline> ranks;
+
+  /// Over all ranks, in the whole step or in the steady phase.
+  [[nodiscard]] double under_way(bool steady) const {
+    return sum(steady, [](const RankTimeline& rank) { return joined_spans(rank.incoming); });
+  }
+  [[nodiscard]] double stalled(bool steady) const {
+    return sum(steady, [](const RankTimeline& rank) { return rank.stalls; });
+  }
+
+ private:
+  template <typename Spans>
+  [[nodiscard]] double sum(bool steady, const Spans& spans_of) const {
+    double time = 0;
+    for (const RankTimeline& rank : ranks)
+      time += time_within(steady ? steady_phase(rank) : std::vector<Span>{{0, 1e300}}, spans_of(rank));
+    return time;
+  }
 };
 
-StepTimes measure(const ModelConfig& config, PipelineKind kind, std::int64_t micro_batches,
+StepTimes measure(const ModelConfig& config, PipelineKind kind, bool overlap, std::int64_t micro_batches,
                   double bytes_per_second) {
   constexpr int kRanks = 4;
   constexpr std::int64_t kTokens = 512;
   const ParallelLayout layout = make_layout(kRanks, {.pipeline = 2, .schedule = kind, .experts = 2}, config);
   const PipelineShape shape = pipeline_shape(layout.options, micro_batches);
   const std::vector<std::unique_ptr<Communicator>> world = local_communicators(kRanks);
-  std::vector<StepTimes> times(kRanks);
+  StepTimes times;
+  times.ranks.resize(kRanks);
   std::vector<std::thread> threads;
+  threads.reserve(kRanks);
   for (int rank = 0; rank < kRanks; ++rank)
     threads.emplace_back([&, rank] {
       const auto at = static_cast<std::size_t>(rank);
@@ -229,40 +256,65 @@ StepTimes measure(const ModelConfig& config, PipelineKind kind, std::int64_t mic
       const TransformerWeights weights = random_weights(config, 1, nullptr, kept);
       TransformerWeights grads = zero_weights(config, nullptr, DType::f32, kept);
       std::vector<Batch> batches;
-      for (std::int32_t i = 0; i < shape.micro_batches; ++i)
-        batches.push_back(
-            random_batch(config, 1, kTokens, static_cast<std::uint64_t>(2 * i + layout.replica_of(rank))));
-      const ModelPipeline model(config, weights, kTokens, make_schedule(shape), *pipeline);
+      batches.reserve(static_cast<std::size_t>(shape.micro_batches));
+      for (auto seed = static_cast<std::uint64_t>(layout.replica_of(rank));
+           batches.size() < static_cast<std::size_t>(shape.micro_batches); seed += 2)
+        batches.push_back(random_batch(config, 1, kTokens, seed));
+      const ModelPipeline model(config, weights, kTokens, make_schedule(shape), *pipeline, overlap);
       for (int step = 0; step < 2; ++step) {  // the first one warms up
         barrier(ranks);
         (void)link->take_account();
+        std::vector<Turns::Idle> idle;
+        Turns::note_idle(&idle);
         const Clock::time_point begin = Clock::now();
-        (void)model.run(context, batches, LossFactors{}, 1.0 / static_cast<double>(batches.size()), grads);
+        std::vector<TimedAction> actions;
+        (void)model.run(context, batches, LossFactors{}, 1.0 / static_cast<double>(batches.size()), grads, {},
+                        &actions);
+        Turns::note_idle(nullptr);
         barrier(ranks);
-        const auto [under_way, blocked] = link->take_account();
-        times[at] = {Seconds(Clock::now() - begin).count(), under_way.count(), blocked.count()};
+        RankTimeline& timeline = times.ranks[at];
+        timeline = link->take_account();
+        timeline.actions = std::move(actions);
+        // As long as nothing is under way to it, a rank that waits does so for its peers and not for the
+        // link.
+        std::vector<Span> waits;
+        waits.reserve(idle.size());
+        for (const Turns::Idle& span : idle) waits.push_back({span.begin, span.end});
+        timeline.stalls = common_spans(waits, joined_spans(timeline.incoming));
+        if (rank == 0) times.step = Seconds(Clock::now() - begin).count();
       }
       link.reset();  // before what it sends through
     });
   for (std::thread& thread : threads) thread.join();
-  StepTimes all = times.front();
-  for (std::size_t r = 1; r < times.size(); ++r) {
-    all.under_way += times[r].under_way;
-    all.blocked += times[r].blocked;
-  }
-  return all;
+  return times;
 }
 
-void run(double megabytes_per_second, std::int64_t micro_batches) {
+std::string hidden_text(const StepTimes& times, bool steady) {
+  const double under_way = times.under_way(steady);
+  if (under_way == 0) return "-";
+  return fmt::format("{:.1f} %", 100 * (1 - times.stalled(steady) / under_way));
+}
+
+void run(double megabytes_per_second, std::int64_t micro_batches, const std::string& folder) {
   const ModelConfig config = make_model();
   fmt::print("links of {:.0f} MB/s, {} micro-batches of 512 tokens\n\n", megabytes_per_second, micro_batches);
-  fmt::print("  {:<10} {:>12} {:>12} {:>12} {:>10}\n", "schedule", "step", "under way", "stood still",
-             "hidden");
-  for (const PipelineKind kind : {PipelineKind::zb1p, PipelineKind::dualpipe}) {
-    const StepTimes times = measure(config, kind, micro_batches, megabytes_per_second * 1e6);
-    fmt::print("  {:<10} {:>10.2f} s {:>10.2f} s {:>10.2f} s {:>8.1f} %\n", pipeline_kind_title(kind),
-               times.step, times.under_way, times.blocked, 100 * (1 - times.blocked / times.under_way));
+  fmt::print("  {:<22} {:>9} {:>11} {:>12} {:>8} {:>8}\n", "schedule", "step", "under way", "stood still",
+             "hidden", "steady");
+  struct Case {
+    PipelineKind kind;
+    bool overlap;
+    std::string name;
+  };
+  for (const Case& one : {Case{PipelineKind::zb1p, true, "ZB1P"},
+                          {PipelineKind::dualpipe, true, "DualPipe"},
+                          {PipelineKind::dualpipe, false, "DualPipe, no overlap"}}) {
+    const StepTimes times = measure(config, one.kind, one.overlap, micro_batches, megabytes_per_second * 1e6);
+    fmt::print("  {:<22} {:>7.2f} s {:>9.2f} s {:>10.2f} s {:>8} {:>8}\n", one.name, times.step,
+               times.under_way(false), times.stalled(false), hidden_text(times, false),
+               hidden_text(times, true));
     (void)std::fflush(stdout);
+    if (!folder.empty())
+      write_file_atomically(folder + "/" + one.name + ".svg", timeline_svg(one.name, times.ranks));
   }
 }
 
@@ -273,8 +325,8 @@ int main(int argc, char** argv) {
     const double speed = argc > 1 ? std::strtod(argv[1], nullptr) : 100;
     const long micro_batches = argc > 2 ? std::strtol(argv[2], nullptr, 10) : 16;
     fathom::require(speed > 0 && micro_batches > 0,
-                    "usage: overlap_bench [MEGABYTES_PER_SECOND] [MICRO_BATCHES]");
-    run(speed, micro_batches);
+                    "usage: overlap_bench [MEGABYTES_PER_SECOND] [MICRO_BATCHES] [FOLDER FOR PICTURES]");
+    run(speed, micro_batches, argc > 3 ? argv[3] : "");
   } catch (const fathom::Error& error) {
     fmt::print(stderr, "overlap_bench: {}\n", error.what());
     return 1;

@@ -1,33 +1,52 @@
 #pragma once
 
 #include <functional>
+#include <utility>
+#include <vector>
 
 namespace fathom {
 
 /// Two pieces of work that wait for messages now and then and compute in between: one computes while the
 /// other's messages travel.
 ///
-/// A turn ends only where its side waits (`Turns::wait`) or ends, and then the other side has it until it
-/// does the same. So at any time one side runs alone, and what each does in which turn depends on the two
-/// alone, never on when a message arrives: several processes that run the same pair begin their messages in
-/// the same order.
+/// At any time one side runs alone. A turn ends where its side waits (`Turns::wait`) or ends; one that waits
+/// goes on as soon as what it waits for has come and the other side waits too, or has ended. Which side goes
+/// first then depends on what comes first, so that each side's messages must be told from the other's by the
+/// transport, and no result may depend on the order of the two.
 class Turns {
  public:
   /// Runs both, `first` on the calling thread and first, `second` on a thread of its own, and returns when
-  /// both have ended. When one throws, the other is ended where it waits or would begin, by an exception from
-  /// there; then what was thrown first is thrown here.
+  /// both have ended. When one throws, the other is ended where it has waited or would begin, by an exception
+  /// from there; then what was thrown first is thrown here.
   static void run(const std::function<void()>& first, const std::function<void()>& second);
 
-  /// Calls `awaited.wait()`; a side of two that take turns lets the other have its turn before.
+  /// When nobody computed, in seconds of the steady clock.
+  struct Idle {
+    double begin = 0;
+    double end = 0;
+  };
+  /// From now on notes when this thread waits, and while it takes turns, when both sides do. Null: no more.
+  static void note_idle(std::vector<Idle>* spans);
+
+  /// Calls `awaited.wait()`; of two sides that take turns the other may compute meanwhile.
   template <typename Awaited>
   static void wait(Awaited&& awaited) {
-    hand_over();
-    awaited.wait();
+    give_up();
+    try {
+      std::forward<Awaited>(awaited).wait();
+    } catch (...) {
+      take_back();
+      throw;
+    }
+    take_back();
+    end_with_the_other();
   }
 
  private:
-  /// Returns when the other side has had its turn; at once on a thread that takes none.
-  static void hand_over();
+  static void give_up();
+  static void take_back();
+  /// Throws when there is another side and it has failed.
+  static void end_with_the_other();
 };
 
 }  // namespace fathom

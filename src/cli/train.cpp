@@ -177,6 +177,9 @@ void add_train(CLI::App& app) {
       ->add_option("--context-parallel", options->parallel.context,
                    "Share each sequence out over so many of the processes with the same layers")
       ->check(at_least(1));
+  command->add_flag("!--no-overlap", options->parallel.overlap,
+                    "Let messages of experts and gradients travel while nothing is computed, to see what "
+                    "overlapping gains; the result is the same");
   add_threads_option(*command, options->threads);
   CLI::Option* dry_run = command->add_flag(
       "--dry-run", options->dry_run,

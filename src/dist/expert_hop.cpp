@@ -127,32 +127,39 @@ ExpertHop::ExpertHop(Communicator& ranks, const ExpertChoices& choices, std::spa
           "{} choices of experts come to one rank in one pass: lower training.micro_batch_size",
           arrived_slot_bounds_.back());
 
-  std::vector<std::int32_t> slots_of_token(sent_tokens_.size());
-  std::vector<std::int32_t> experts;
-  std::vector<float> gates;
+  going_.slots.resize(sent_tokens_.size());
   std::size_t at = 0;
   for (std::size_t r = 0; r < count; ++r)
     for (std::size_t i = token_bounds_[r]; i < token_bounds_[r + 1]; ++i) {
       const auto t = static_cast<std::size_t>(sent_tokens_[i]);
       for (; at < slot_bounds_[r + 1] && sent_slots_[at] < choices.first_slot[t + 1]; ++at) {
-        ++slots_of_token[i];
-        experts.push_back(choices.experts[static_cast<std::size_t>(sent_slots_[at])]);
-        gates.push_back(choices.gates[static_cast<std::size_t>(sent_slots_[at])]);
+        ++going_.slots[i];
+        going_.experts.push_back(choices.experts[static_cast<std::size_t>(sent_slots_[at])]);
+        going_.gates.push_back(choices.gates[static_cast<std::size_t>(sent_slots_[at])]);
       }
     }
-  std::vector<std::int32_t> arrived_slots(arrived_token_bounds_.back());
-  arrived_.experts.resize(arrived_slot_bounds_.back());
-  arrived_.gates.resize(arrived_slot_bounds_.back());
-  Transfers transfers;
-  transfers.add(exchange(ranks, std::span<const std::int32_t>(slots_of_token), token_bounds_,
-                         std::span(arrived_slots), arrived_token_bounds_));
-  transfers.add(exchange(ranks, std::span<const std::int32_t>(experts), slot_bounds_,
-                         std::span(arrived_.experts), arrived_slot_bounds_));
-  transfers.add(exchange(ranks, std::span<const float>(gates), slot_bounds_, std::span(arrived_.gates),
-                         arrived_slot_bounds_));
-  Turns::wait(transfers);
-  for (const std::int32_t slots : arrived_slots)
+  coming_.slots.resize(arrived_token_bounds_.back());
+  coming_.experts.resize(arrived_slot_bounds_.back());
+  coming_.gates.resize(arrived_slot_bounds_.back());
+  telling_.add(exchange(ranks, std::span<const std::int32_t>(going_.slots), token_bounds_,
+                        std::span(coming_.slots), arrived_token_bounds_));
+  telling_.add(exchange(ranks, std::span<const std::int32_t>(going_.experts), slot_bounds_,
+                        std::span(coming_.experts), arrived_slot_bounds_));
+  telling_.add(exchange(ranks, std::span<const float>(going_.gates), slot_bounds_, std::span(coming_.gates),
+                        arrived_slot_bounds_));
+}
+
+const ExpertChoices& ExpertHop::arrived() {
+  if (is_told_) return arrived_;
+  Turns::wait(telling_);
+  for (const std::int32_t slots : coming_.slots)
     arrived_.first_slot.push_back(arrived_.first_slot.back() + slots);
+  arrived_.experts = std::move(coming_.experts);
+  arrived_.gates = std::move(coming_.gates);
+  going_ = {};
+  coming_ = {};
+  is_told_ = true;
+  return arrived_;
 }
 
 ExpertRoute::Arriving ExpertHop::dispatch(Communicator& ranks, const Kept& rows) const {
@@ -183,12 +190,24 @@ ExpertRoute::Combining ExpertHop::combine(Communicator& ranks, const Context& co
   };
 }
 
-std::vector<float> ExpertHop::return_to_slots(Communicator& ranks, std::span<const float> values) const {
-  std::vector<float> back(sent_slots_.size());
-  Turns::wait(exchange(ranks, values, arrived_slot_bounds_, std::span(back), slot_bounds_));
-  std::vector<float> slots(back.size());
-  for (std::size_t i = 0; i < back.size(); ++i) slots[static_cast<std::size_t>(sent_slots_[i])] = back[i];
-  return slots;
+ExpertHop::Returning ExpertHop::return_to_slots(Communicator& ranks, std::span<const float> values) const {
+  struct UnderWay {
+    std::vector<float> out;
+    std::vector<float> back;
+    Transfers transfers;
+  };
+  const auto under_way = std::make_shared<UnderWay>();
+  under_way->out.assign(values.begin(), values.end());
+  under_way->back.resize(sent_slots_.size());
+  under_way->transfers = exchange(ranks, std::span<const float>(under_way->out), arrived_slot_bounds_,
+                                  std::span(under_way->back), slot_bounds_);
+  return [this, under_way] {
+    Turns::wait(under_way->transfers);
+    std::vector<float> slots(under_way->back.size());
+    for (std::size_t i = 0; i < slots.size(); ++i)
+      slots[static_cast<std::size_t>(sent_slots_[i])] = under_way->back[i];
+    return slots;
+  };
 }
 
 }  // namespace fathom

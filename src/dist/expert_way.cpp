@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <utility>
@@ -24,23 +25,23 @@ class HopsRoute : public ExpertRoute {
  public:
   HopsRoute(std::span<const Level> levels, const ExpertChoices& places,
             std::span<const std::int32_t> expert_of)
-      : levels_(levels) {
-    hops_.reserve(levels.size());
+      : levels_(levels), expert_of_(expert_of) {
     hops_.push_back(std::make_unique<ExpertHop>(*levels.front().forward, places, levels.front().rank_of));
-    for (const Level& level : levels.subspan(1))
-      hops_.push_back(std::make_unique<ExpertHop>(*level.forward, hops_.back()->arrived(), level.rank_of));
-    arrived_ = hops_.back()->arrived();
-    if (expert_of.empty()) return;
-    for (std::int32_t& place : arrived_.experts) place = expert_of[static_cast<std::size_t>(place)];
   }
 
-  [[nodiscard]] const ExpertChoices& arrived() const override { return arrived_; }
+  [[nodiscard]] const ExpertChoices& arrived() override {
+    if (arrived_) return *arrived_;
+    arrived_ = hop(levels_.size() - 1).arrived();
+    if (!expert_of_.empty())
+      for (std::int32_t& place : arrived_->experts) place = expert_of_[static_cast<std::size_t>(place)];
+    return *arrived_;
+  }
 
   [[nodiscard]] Arriving dispatch(const Kept& rows, Direction direction) override {
     return [this, direction, first = hops_.front()->dispatch(ranks_of(levels_.front(), direction), rows)] {
       Kept here = first();
-      for (std::size_t i = 1; i < hops_.size(); ++i)
-        here = hops_[i]->dispatch(ranks_of(levels_[i], direction), here)();
+      for (std::size_t i = 1; i < levels_.size(); ++i)
+        here = hop(i).dispatch(ranks_of(levels_[i], direction), here)();
       return here;
     };
   }
@@ -59,19 +60,33 @@ class HopsRoute : public ExpertRoute {
     };
   }
 
-  [[nodiscard]] Tensor return_to_slots(std::span<const float> arrived, Direction direction) override {
-    std::vector<float> values(arrived.begin(), arrived.end());
-    for (std::size_t i = hops_.size(); i-- > 0;)
-      values = hops_[i]->return_to_slots(ranks_of(levels_[i], direction), values);
-    Tensor slots = Tensor::empty({static_cast<std::int64_t>(values.size())});
-    std::ranges::copy(values, slots.f32());
-    return slots;
+  [[nodiscard]] Returning return_to_slots(std::span<const float> arrived, Direction direction) override {
+    const std::size_t last = hops_.size() - 1;
+    return [this, direction, last,
+            way = hops_[last]->return_to_slots(ranks_of(levels_[last], direction), arrived)] {
+      std::vector<float> values = way();
+      for (std::size_t i = last; i-- > 0;)
+        values = hops_[i]->return_to_slots(ranks_of(levels_[i], direction), values)();
+      Tensor slots = Tensor::empty({static_cast<std::int64_t>(values.size())});
+      std::ranges::copy(values, slots.f32());
+      return slots;
+    };
   }
 
  private:
+  /// One of them, made when what comes by those before it is known.
+  ExpertHop& hop(std::size_t index) {
+    while (hops_.size() <= index) {
+      const Level& level = levels_[hops_.size()];
+      hops_.push_back(std::make_unique<ExpertHop>(*level.forward, hops_.back()->arrived(), level.rank_of));
+    }
+    return *hops_[index];
+  }
+
   std::span<const Level> levels_;
+  std::span<const std::int32_t> expert_of_;
   std::vector<std::unique_ptr<ExpertHop>> hops_;
-  ExpertChoices arrived_;
+  std::optional<ExpertChoices> arrived_;
 };
 
 /// @param color    of the ranks that this one can send to

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "dist/schedule_check.h"
 #include "dist/schedule_messages.h"
 
@@ -18,8 +19,9 @@ constexpr int kTag = 0;
 /// One step of one rank.
 class StepExecution {
  public:
-  StepExecution(const PipelineShape& shape, Communicator& ranks, StageWork& work)
-      : numbers_(shape), last_stage_(shape.stages - 1), ranks_(ranks), work_(work) {}
+  StepExecution(const PipelineShape& shape, Communicator& ranks, StageWork& work,
+                std::vector<TimedAction>* record)
+      : numbers_(shape), last_stage_(shape.stages - 1), ranks_(ranks), work_(work), record_(record) {}
 
   void run(const Action& action) {
     if (action.receives()) {
@@ -57,29 +59,32 @@ class StepExecution {
   }
 
   void compute(const Action& action) {
-    const StageBatch chunk = action.chunk;
+    const StageBatch* forward = action.forward_part();
+    const StageBatch* backward = action.backward_part();
+    Tensor input = forward != nullptr ? input_of(*forward) : Tensor();
+    Tensor gradient = backward != nullptr ? gradient_of(*backward) : Tensor();
+    const double begin = monotonic_seconds();
     switch (action.kind) {
       case ActionKind::forward:
-        keep_output(chunk, work_.forward(chunk, input_of(chunk)));
+        keep_output(*forward, work_.forward(*forward, std::move(input)));
         break;
       case ActionKind::backward:
-        keep_gradient(chunk, work_.backward(chunk, gradient_of(chunk)));
+        keep_gradient(*backward, work_.backward(*backward, std::move(gradient)));
         break;
       case ActionKind::backward_input:
-        keep_gradient(chunk, work_.backward_input(chunk, gradient_of(chunk)));
+        keep_gradient(*backward, work_.backward_input(*backward, std::move(gradient)));
         break;
       case ActionKind::backward_weight:
-        work_.backward_weight(chunk);
+        work_.backward_weight(action.chunk);
         break;
       default: {
-        const StageBatch behind = action.backward_chunk;
-        Tensor input = input_of(chunk);
-        StageWork::Pair pair = work_.overlapped(chunk, std::move(input), behind, gradient_of(behind));
-        keep_output(chunk, std::move(pair.output));
-        keep_gradient(behind, std::move(pair.input_gradient));
+        StageWork::Pair pair = work_.overlapped(*forward, std::move(input), *backward, std::move(gradient));
+        keep_output(*forward, std::move(pair.output));
+        keep_gradient(*backward, std::move(pair.input_gradient));
         break;
       }
     }
+    if (record_ != nullptr) record_->push_back({action, begin, monotonic_seconds()});
   }
 
   Tensor arrived(std::int32_t message) {
@@ -125,6 +130,7 @@ class StepExecution {
   std::int32_t last_stage_;
   Communicator& ranks_;
   StageWork& work_;
+  std::vector<TimedAction>* record_;
   std::unordered_map<std::int32_t, Message> coming_;          // by message, received or under way
   std::unordered_map<std::int32_t, Tensor> outgoing_;         // by message, computed and not sent yet
   std::unordered_map<std::int32_t, Tensor> local_outputs_;    // by chunk, for the stage behind on this rank
@@ -142,8 +148,8 @@ ScheduleExecutor::ScheduleExecutor(PipelineSchedule schedule, Communicator& rank
           schedule_.shape.ranks());
 }
 
-void ScheduleExecutor::run(StageWork& work) const {
-  StepExecution step(schedule_.shape, ranks_, work);
+void ScheduleExecutor::run(StageWork& work, std::vector<TimedAction>* record) const {
+  StepExecution step(schedule_.shape, ranks_, work, record);
   for (const Action& action : actions()) step.run(action);
   step.finish();
 }

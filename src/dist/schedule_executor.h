@@ -6,6 +6,7 @@
 #include "dist/communicator.h"
 #include "dist/pipeline_schedule.h"
 #include "dist/stage_work.h"
+#include "dist/timed_action.h"
 
 namespace fathom {
 
@@ -20,7 +21,10 @@ class ScheduleExecutor {
   /// One step: all of this rank's actions in their order. Returns when its messages have gone and come, and
   /// throws what `work` or the transport throws. A rank that fails leaves messages under way, so that its
   /// process has to end, and with it the others.
-  void run(StageWork& work) const;
+  /// @param record  if wanted: receives what computed, in order, with its times in seconds of the steady
+  /// clock,
+  ///                from when its messages had arrived
+  void run(StageWork& work, std::vector<TimedAction>* record = nullptr) const;
 
   [[nodiscard]] const PipelineShape& shape() const { return schedule_.shape; }
   [[nodiscard]] const std::vector<Action>& actions() const {

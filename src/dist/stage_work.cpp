@@ -9,8 +9,9 @@ namespace fathom {
 StageWork::Pair StageWork::overlapped(StageBatch chunk, Tensor input, StageBatch backward_chunk,
                                       Tensor output_gradient) {
   Pair pair;
-  Turns::run([&] { pair.output = forward(chunk, std::move(input)); },
-             [&] { pair.input_gradient = backward(backward_chunk, std::move(output_gradient)); });
+  // The backward pass has a message to send at once: the output's gradient, to the last layer's experts.
+  Turns::run([&] { pair.input_gradient = backward(backward_chunk, std::move(output_gradient)); },
+             [&] { pair.output = forward(chunk, std::move(input)); });
   return pair;
 }
 

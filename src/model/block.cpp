@@ -62,15 +62,17 @@ Tensor Block::feed_forward(const Context& context, const Tensor& sum_of_both, co
              std::get<Mlp>(feed_forward_).forward(context, normed, saved != nullptr ? &saved->mlp : nullptr));
 }
 
-Tensor Block::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
-                             double balance_alpha, const Saved& saved, Deltas& deltas) const {
+Tensor Block::input_gradient(const Context& context, const Tensor& dy, const Sequences& sequences,
+                             double balance_alpha, const Saved& saved, Deltas& deltas,
+                             const std::function<void()>& meanwhile) const {
   const Tensor middle = saved.middle.f32(context);
   deltas.feed_forward_input =
       norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle);
   const Moe* moe = std::get_if<Moe>(&feed_forward_);
-  deltas.post_norm = moe != nullptr
-                         ? moe->backward_input(context, dy, sequences, balance_alpha, saved.moe, deltas.moe)
-                         : std::get<Mlp>(feed_forward_).backward_input(context, dy, saved.mlp, deltas.mlp);
+  deltas.post_norm =
+      moe != nullptr
+          ? moe->backward_input(context, dy, sequences, balance_alpha, saved.moe, deltas.moe, meanwhile)
+          : std::get<Mlp>(feed_forward_).backward_input(context, dy, saved.mlp, deltas.mlp);
   Tensor dmiddle = dy.clone();
   norm_backward_input(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle,
                       deltas.post_norm, dmiddle);
@@ -83,13 +85,39 @@ Tensor Block::backward_input(const Context& context, const Tensor& dy, const Seq
   return dx;
 }
 
-void Block::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
-                            BlockWeights& grads) const {
+Tensor Block::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
+                             double balance_alpha, const Saved& saved, Deltas& deltas) const {
+  return input_gradient(context, dy, sequences, balance_alpha, saved, deltas, {});
+}
+
+Tensor Block::backward(const Context& context, const Tensor& dy, const Sequences& sequences,
+                       double balance_alpha, const Saved& saved, Deltas& deltas, BlockWeights& grads) const {
+  const Moe* moe = std::get_if<Moe>(&feed_forward_);
+  const Tensor& x = deltas.feed_forward_input;
+  Tensor dx = input_gradient(context, dy, sequences, balance_alpha, saved, deltas, [&] {
+    moe->backward_expert_weights(context, x, saved.moe, deltas.moe, grads.moe);
+  });
+  attention_weights(context, saved, deltas, grads);
+  if (moe != nullptr) {
+    moe->backward_router_weight(context, x, deltas.moe, grads.moe);
+  } else {
+    std::get<Mlp>(feed_forward_).backward_weight(context, x, deltas.mlp, grads.mlp);
+  }
+  return dx;
+}
+
+void Block::attention_weights(const Context& context, const Saved& saved, const Deltas& deltas,
+                              BlockWeights& grads) const {
   norm_backward_weight(context, config_.rms_norm_eps, saved.x.f32(context), deltas.input_norm,
                        grads.input_layernorm);
   mla_.backward_weight(context, saved.mla, deltas.mla, grads.self_attn);
   norm_backward_weight(context, config_.rms_norm_eps, saved.middle.f32(context), deltas.post_norm,
                        grads.post_attention_layernorm);
+}
+
+void Block::backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
+                            BlockWeights& grads) const {
+  attention_weights(context, saved, deltas, grads);
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_)) {
     moe->backward_weight(context, deltas.feed_forward_input, saved.moe, deltas.moe, grads.moe);
   } else {

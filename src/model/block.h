@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <variant>
 #include <vector>
 
@@ -49,6 +50,10 @@ class Block {
                         double balance_alpha, const Saved& saved, Deltas& deltas) const;
   void backward_weight(const Context& context, const Saved& saved, const Deltas& deltas,
                        BlockWeights& grads) const;
+  /// Both in one: where experts are spread over ranks, the gradients of their weights are computed while
+  /// those of their inputs travel.
+  Tensor backward(const Context& context, const Tensor& dy, const Sequences& sequences, double balance_alpha,
+                  const Saved& saved, Deltas& deltas, BlockWeights& grads) const;
 
   /// Tokens that follow those in their sequences' caches, which grow by them.
   /// @param load  as in `forward`
@@ -56,6 +61,14 @@ class Block {
                         std::vector<std::int64_t>* load = nullptr) const;
 
  private:
+  /// @param meanwhile  see `Moe::backward_input`
+  Tensor input_gradient(const Context& context, const Tensor& dy, const Sequences& sequences,
+                        double balance_alpha, const Saved& saved, Deltas& deltas,
+                        const std::function<void()>& meanwhile) const;
+  /// Of all but the feed-forward part.
+  void attention_weights(const Context& context, const Saved& saved, const Deltas& deltas,
+                         BlockWeights& grads) const;
+
   /// m + FFN(norm(m)), with m the sum of both as it is kept.
   Tensor feed_forward(const Context& context, const Tensor& sum_of_both, const Sequences& sequences,
                       Saved* saved, std::vector<std::int64_t>* load) const;

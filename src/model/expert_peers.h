@@ -28,8 +28,8 @@ class ExpertRoute {
   ExpertRoute& operator=(const ExpertRoute&) = delete;
 
   /// What this rank's experts have to do: the tokens that come here, all ranks' in their order, and of each
-  /// the experts that are here.
-  [[nodiscard]] virtual const ExpertChoices& arrived() const = 0;
+  /// the experts that are here. Waits for it the first time; rows may be dispatched before.
+  [[nodiscard]] virtual const ExpertChoices& arrived() = 0;
 
   using Arriving = std::function<Kept()>;
   /// Sends a row of each own token, as it is stored. What is returned gives the rows that come here.
@@ -43,8 +43,10 @@ class ExpertRoute {
   [[nodiscard]] virtual Combining combine(const Context& context, const Tensor& rows,
                                           Direction direction) = 0;
 
-  /// One value for each arrived slot, back to the slot (token · top_k + j) that it was. Waits.
-  [[nodiscard]] virtual Tensor return_to_slots(std::span<const float> arrived, Direction direction) = 0;
+  using Returning = std::function<Tensor()>;
+  /// Sends one value for each arrived slot back to the slot (token · top_k + j) that it was. What is returned
+  /// gives those that come here, [slots].
+  [[nodiscard]] virtual Returning return_to_slots(std::span<const float> arrived, Direction direction) = 0;
 
  protected:
   ExpertRoute() = default;

@@ -47,12 +47,12 @@ Tensor Moe::through_experts(const Context& context, const Kept& input, const Exp
 Tensor Moe::forward_with_peers(const Context& context, const Tensor& x, const Routing& routing,
                                Saved* saved) const {
   const std::shared_ptr<ExpertRoute> route = context.expert_peers->route(layer_, routing);
-  const ExpertChoices& arrived = route->arrived();
-  const ExpertGroups groups = group_by_expert(arrived, config_.n_routed_experts);
   const Kept input = linear_input(context, x, kDispatchFormat);
   const ExpertRoute::Arriving arriving = route->dispatch(input, Direction::forward);
   Tensor y = shared_forward(context, x, saved);
   const Kept rows = arriving();
+  const ExpertChoices& arrived = route->arrived();
+  const ExpertGroups groups = group_by_expert(arrived, config_.n_routed_experts);
   const Tensor out = through_experts(context, rows, groups, saved);
   Tensor sums = Tensor::zeros({groups.tokens(), config_.hidden_size});
   add_rows_back(context, groups, out, arrived.gates, sums);
@@ -66,9 +66,10 @@ Tensor Moe::forward_with_peers(const Context& context, const Tensor& x, const Ro
 }
 
 Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
-                           double balance_alpha, const Saved& saved, Deltas& deltas) const {
+                           double balance_alpha, const Saved& saved, Deltas& deltas,
+                           const std::function<void()>& meanwhile) const {
   const Routing& routing = saved.router.routing;
-  const ExpertRoute* peers = saved.route.get();
+  ExpertRoute* peers = saved.route.get();
   deltas.dy = gradient_operand(context, dy, kDispatchFormat);
   Tensor dshared;
   const auto through_shared_experts = [&] {
@@ -91,17 +92,22 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
     through_shared_experts();
     add_shared();
     add_rows_back(context, saved.groups, gradients.rows, {}, dx);
+    if (meanwhile) meanwhile();
     return dx;
   }
 
-  const ExpertRoute::Arriving arriving = saved.route->dispatch(deltas.dy, Direction::backward);
+  const ExpertRoute::Arriving arriving = peers->dispatch(deltas.dy, Direction::backward);
   through_shared_experts();
   deltas.dy = arriving();
   const RoutedExperts::InputGradients gradients = through_experts(peers->arrived().gates);
+  // The few values go before the many, behind which they would wait.
+  const ExpertRoute::Returning returning =
+      peers->return_to_slots(gradients.gates.values(), Direction::backward);
   Tensor sums = Tensor::zeros({saved.groups.tokens(), config_.hidden_size});
   add_rows_back(context, saved.groups, gradients.rows, {}, sums);
-  const ExpertRoute::Combining combining = saved.route->combine(context, sums, Direction::backward);
-  dx = through_router(saved.route->return_to_slots(gradients.gates.values(), Direction::backward));
+  const ExpertRoute::Combining combining = peers->combine(context, sums, Direction::backward);
+  if (meanwhile) meanwhile();
+  dx = through_router(returning());
   add_shared();
   combining(dx);
   return dx;
@@ -109,10 +115,15 @@ Tensor Moe::backward_input(const Context& context, const Tensor& dy, const Seque
 
 void Moe::backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                           MoeWeights& grads) const {
+  backward_expert_weights(context, x, saved, deltas, grads);
+  backward_router_weight(context, x, deltas, grads);
+}
+
+void Moe::backward_expert_weights(const Context& context, const Tensor& x, const Saved& saved,
+                                  const Deltas& deltas, MoeWeights& grads) const {
   const Kept input = saved.route ? saved.arrived : linear_input(context, x, kDispatchFormat);
   experts_.backward_weight(context, input, deltas.dy, saved.groups, deltas.experts, grads);
   if (has_shared_experts()) shared_.backward_weight(context, x, deltas.shared, grads.shared_experts);
-  router_.backward_weight(context, x, deltas.router, grads);
 }
 
 }  // namespace fathom

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -57,12 +58,24 @@ class Moe {
                  std::vector<std::int64_t>* load = nullptr) const;
   /// dx for dy [tokens, hidden], through shared experts, routed experts, gates and `balance_alpha` times the
   /// sequence-wise balance loss; fills `deltas`. The weights are f32.
+  /// @param meanwhile  if wanted: called once, when `deltas` has what gradients of the experts' weights are
+  /// made
+  ///                   of, and while other ranks' tokens' gradients travel
   Tensor backward_input(const Context& context, const Tensor& dy, const Sequences& sequences,
-                        double balance_alpha, const Saved& saved, Deltas& deltas) const;
+                        double balance_alpha, const Saved& saved, Deltas& deltas,
+                        const std::function<void()>& meanwhile = {}) const;
   /// grads += the gradients of router, routed and shared experts; an expert without tokens is left alone.
   /// @param x  that of `forward`
   void backward_weight(const Context& context, const Tensor& x, const Saved& saved, const Deltas& deltas,
                        MoeWeights& grads) const;
+  /// The first part of it, which is ready before `backward_input` ends: `meanwhile` may call it.
+  void backward_expert_weights(const Context& context, const Tensor& x, const Saved& saved,
+                               const Deltas& deltas, MoeWeights& grads) const;
+  /// The second.
+  void backward_router_weight(const Context& context, const Tensor& x, const Deltas& deltas,
+                              MoeWeights& grads) const {
+    router_.backward_weight(context, x, deltas.router, grads);
+  }
 
  private:
   [[nodiscard]] bool has_shared_experts() const { return config_.n_shared_experts > 0; }

@@ -232,8 +232,16 @@ Tensor Stage::backward(const Context& context, const Batch& batch, const LossFac
                        const LayerIsDone& done) const {
   Tensor gradient = std::move(doutput);
   for (const Part part : parts_) {
-    gradient = part_input(context, batch, factors, scale, part, std::move(gradient), saved);
-    part_weight(context, batch, scale, part, saved, grads);
+    if (part.kind == Part::Kind::block) {
+      const Block::Saved block = std::exchange(saved.blocks[part.index], {});
+      const auto layer = static_cast<std::size_t>(layers_.begin) + part.index;
+      gradient = blocks_[part.index].backward(context, gradient, batch.sequences, factors.balance * scale,
+                                              block, saved.deltas[part.index], grads.layers[layer]);
+      saved.deltas[part.index] = {};
+    } else {
+      gradient = part_input(context, batch, factors, scale, part, std::move(gradient), saved);
+      part_weight(context, batch, scale, part, saved, grads);
+    }
     weights_are_done(part, done);
   }
   return gradient;

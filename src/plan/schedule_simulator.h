@@ -5,6 +5,7 @@
 
 #include "dist/pipeline_schedule.h"
 #include "dist/schedule_check.h"
+#include "dist/timed_action.h"
 
 namespace fathom {
 
@@ -20,12 +21,6 @@ struct PipelineTimes {
 /// Throws `Error` unless all are finite, a forward and an overlapped pair take time, weight gradients take at
 /// most the whole backward, and communication is not negative.
 void check_times(const PipelineTimes& times);
-
-struct TimedAction {
-  Action action;
-  double begin = 0;
-  double end = 0;
-};
 
 /// One step on ideal ranks: computing takes its time, messages pass one another freely and while ranks
 /// compute.

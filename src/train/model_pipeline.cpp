@@ -89,6 +89,7 @@ class ModelWork : public StageWork {
     double scale;
     TransformerWeights& grads;
     const Stage::LayerIsDone& done;
+    bool overlap;
   };
 
   ModelWork(const ModelConfig& config, const std::map<std::int16_t, Stage>& stages,
@@ -137,6 +138,16 @@ class ModelWork : public StageWork {
         .backward_weight(step_.context, batch_of(chunk), step_.scale, saved, step_.grads, done_with(chunk));
   }
 
+  Pair overlapped(StageBatch chunk, Tensor input, StageBatch backward_chunk,
+                  Tensor output_gradient) override {
+    if (step_.overlap)
+      return StageWork::overlapped(chunk, std::move(input), backward_chunk, std::move(output_gradient));
+    Pair pair;
+    pair.output = forward(chunk, std::move(input));
+    pair.input_gradient = backward(backward_chunk, std::move(output_gradient));
+    return pair;
+  }
+
  private:
   [[nodiscard]] const Batch& batch_of(StageBatch chunk) const {
     return step_.micro_batches[static_cast<std::size_t>(chunk.micro_batch)];
@@ -168,8 +179,13 @@ class ModelWork : public StageWork {
 }  // namespace
 
 ModelPipeline::ModelPipeline(const ModelConfig& config, const TransformerWeights& weights,
-                             std::int64_t max_positions, PipelineSchedule schedule, Communicator& ranks)
-    : config_(config), ranks_(ranks), rope_(config, max_positions), executor_(std::move(schedule), ranks) {
+                             std::int64_t max_positions, PipelineSchedule schedule, Communicator& ranks,
+                             bool overlap)
+    : config_(config),
+      ranks_(ranks),
+      rope_(config, max_positions),
+      executor_(std::move(schedule), ranks),
+      overlap_(overlap) {
   const std::vector<LayerRun> layers = split_layers(config, executor_.shape().stages);
   const std::vector<std::vector<std::size_t>> held = stages_of_ranks(executor_.shape());
   for (const std::size_t stage : held[static_cast<std::size_t>(ranks.rank())])
@@ -178,12 +194,12 @@ ModelPipeline::ModelPipeline(const ModelConfig& config, const TransformerWeights
 
 Losses ModelPipeline::run(const Context& context, std::span<const Batch> micro_batches,
                           const LossFactors& factors, double scale, TransformerWeights& grads,
-                          const Stage::LayerIsDone& done) const {
+                          const Stage::LayerIsDone& done, std::vector<TimedAction>* record) const {
   require(micro_batches.size() == static_cast<std::size_t>(executor_.shape().micro_batches),
           "{} micro-batches for a schedule of {}", micro_batches.size(), executor_.shape().micro_batches);
   ModelWork work(config_, stages_, executor_.actions(),
-                 {context, micro_batches, factors, scale, grads, done});
-  executor_.run(work);
+                 {context, micro_batches, factors, scale, grads, done, overlap_});
+  executor_.run(work, record);
   return work.take_losses();
 }
 
@@ -197,7 +213,7 @@ Losses ModelPipeline::evaluate(const Context& context, const Batch& batch) const
   Transfers sends;
   for (const auto& [number, stage] : stages_) {
     if (rank_of(number) != ranks_.rank()) continue;  // DualPipe: micro-batches of the other direction use it
-    Tensor input = std::move(here);
+    Tensor input = std::exchange(here, {});
     if (number > 0 && rank_of(number - 1) != ranks_.rank()) {
       input = wire.room(batch.sequences.tokens());
       Turns::wait(ranks_.receive(input.bytes(), rank_of(number - 1), kEvaluationTag));
@@ -208,7 +224,7 @@ Losses ModelPipeline::evaluate(const Context& context, const Batch& batch) const
     sum.add(std::move(losses), stage.layers(), 1.0);
     if (number + 1 == shape.stages || rank_of(number + 1) == ranks_.rank()) continue;
     sends.wait();
-    sent = std::move(here);
+    sent = std::exchange(here, {});
     sends.add(ranks_.send(sent.bytes(), rank_of(number + 1), kEvaluationTag));
   }
   sends.wait();

@@ -27,9 +27,11 @@ class ModelPipeline {
   /// Keeps references. Weights that the rank's stages do not use (`LayerRun::uses`) may be undefined.
   /// @param max_positions  longest sequence that will be asked for
   /// @param ranks          of the pipeline alone (dist/schedule_executor.h)
+  /// @param overlap        whether the two passes of a pair take turns while messages travel, or come one
+  ///                       behind the other, which gives the same and takes longer
   /// Throws `Error` for a schedule that may not be executed, and where there are fewer layers than stages.
   ModelPipeline(const ModelConfig& config, const TransformerWeights& weights, std::int64_t max_positions,
-                PipelineSchedule schedule, Communicator& ranks);
+                PipelineSchedule schedule, Communicator& ranks, bool overlap = true);
   ModelPipeline(const ModelPipeline&) = delete;
   ModelPipeline& operator=(const ModelPipeline&) = delete;
 
@@ -43,11 +45,13 @@ class ModelPipeline {
   /// @param grads          those of what is used here are f32
   /// @param done           if wanted: called when no more is added to a layer's gradients; layers of one
   ///                       stage as `Stage::backward` does, -1 last of all and where it is used alone
+  /// @param record         see `ScheduleExecutor::run`
   /// @return  this rank's part of the losses, scaled too, shaped as the whole model's with zeros where other
   ///          ranks have the figures: their sum over the ranks is the pipeline's. Targets are of the last
   ///          stage, loads of its own MoE layers
   Losses run(const Context& context, std::span<const Batch> micro_batches, const LossFactors& factors,
-             double scale, TransformerWeights& grads, const Stage::LayerIsDone& done = {}) const;
+             double scale, TransformerWeights& grads, const Stage::LayerIsDone& done = {},
+             std::vector<TimedAction>* record = nullptr) const;
 
   /// The losses of a batch without gradients, as `Transformer::forward` measures them in evaluation: this
   /// rank's part, as above. Stage by stage: while later ones work on a batch, earlier ones can on the next.
@@ -58,6 +62,7 @@ class ModelPipeline {
   Communicator& ranks_;
   RopeTable rope_;
   ScheduleExecutor executor_;
+  bool overlap_;
   std::map<std::int16_t, Stage> stages_;  // those of this rank, by their number
 };
 

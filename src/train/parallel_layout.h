@@ -17,6 +17,9 @@ struct ParallelOptions {
   int stages_per_rank = 1;  // of interleaved schedules
   int experts = 1;          // ranks that hold different routed experts of the same layers
   int context = 1;          // ranks that work on different tokens of the same sequences
+  /// Whether messages travel while ranks compute: those of DualPipe's pairs, and gradients that are summed
+  /// up.
+  bool overlap = true;
 };
 
 /// Who holds what. Ranks are numbered so that those which share experts out follow one another, then those

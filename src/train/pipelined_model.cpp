@@ -9,7 +9,8 @@ ModelPipeline& PipelinedModel::pipeline_for(std::int64_t micro_batches) {
   const auto known = pipelines_.find(shape.micro_batches);
   if (known != pipelines_.end()) return known->second;
   return pipelines_
-      .try_emplace(shape.micro_batches, config_, weights_, max_positions_, make_schedule(shape), ranks_)
+      .try_emplace(shape.micro_batches, config_, weights_, max_positions_, make_schedule(shape), ranks_,
+                   options_.overlap)
       .first->second;
 }
 

@@ -89,6 +89,7 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
   const LossFactors factors = loss_factors(plan_.at(state.step));
   const Share share = own_share(context, state);
   if (pipeline_) return pipeline_gradients(context, share, factors);
+  const bool overlap = optimizer_.shards().layout().options.overlap;
   Losses sum;
   sum.mtp.resize(static_cast<std::size_t>(config_.num_nextn_predict_layers));
   sum.expert_load.resize(moe_layers_.size(),
@@ -108,7 +109,7 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
     const bool is_last = &sequences == &share.micro_batches.back();
     model_.backward(context, batch, factors, share.part, saved, optimizer_.gradients(),
                     [&](std::int64_t layer) {
-                      if (is_last) replicas_.layer_is_done(context, layer);
+                      if (is_last && overlap) replicas_.layer_is_done(context, layer);
                     });
   }
   return sum;
@@ -124,7 +125,7 @@ Losses TrainingStep::pipeline_gradients(const Context& context, const Share& sha
   const ParallelLayout& layout = optimizer_.shards().layout();
   const auto place = static_cast<std::size_t>(layout.place_of(replicas_.ranks().rank()));
   Stage::LayerIsDone done;
-  if (layout.layers[place].size() == 1)
+  if (layout.layers[place].size() == 1 && layout.options.overlap)
     done = [&](std::int64_t layer) {
       if (layer >= 0) replicas_.layer_is_done(context, layer);
     };

@@ -180,12 +180,20 @@ TEST_F(TrainJobTest, ARunGoesOnInAnyLayout) {
 
 TEST_F(TrainJobTest, ProcessesMayBeOnSeveralHosts) {
   ASSERT_EQ(test::run_fathom(arguments("whole")).status, 0);
-  const std::vector<std::pair<std::string, std::vector<std::string>>> layouts = {
-      {"data", {}},
-      {"experts", {"--expert-parallel", "2"}},
-      {"pipeline", {"--pipeline-parallel", "2", "--schedule", "dualpipe"}}};
-  for (const auto& [name, more] : layouts) {
-    const ProgramResult result = test::two_hosts_fathom(arguments(name, more));
+  struct Layout {
+    std::string name;
+    int processes_per_host;
+    std::vector<std::string> arguments;
+  };
+  const std::vector<Layout> layouts = {
+      {"data", 1, {}},
+      {"pipeline", 1, {"--pipeline-parallel", "2", "--schedule", "dualpipe"}},
+      {"sequences", 2, {"--context-parallel", "4"}},
+      // Tokens cross between the hosts once and are handed on there.
+      {"experts", 2, {"--expert-parallel", "4"}},
+      {"all", 2, {"--pipeline-parallel", "2", "--expert-parallel", "2", "--no-overlap"}}};
+  for (const auto& [name, each, more] : layouts) {
+    const ProgramResult result = test::hosts_fathom(2, each, arguments(name, more));
     if (result.status == test::kNoHosts)
       GTEST_SKIP() << "no network namespaces here: run as root with iproute2";
     ASSERT_EQ(result.status, 0) << result.err;

@@ -150,8 +150,11 @@ ProgramResult mpirun_fathom(int processes, const std::vector<std::string>& argum
   return Program(mpirun(processes), arguments, {}, {}).wait();
 }
 
-ProgramResult two_hosts_fathom(const std::vector<std::string>& arguments) {
-  return Program({source_folder() / "tests" / "two_hosts.sh", FATHOM_BINARY}, arguments, {}, {}).wait();
+ProgramResult hosts_fathom(int hosts, int processes_per_host, const std::vector<std::string>& arguments) {
+  return Program({source_folder() / "tests" / "hosts.sh", std::to_string(hosts),
+                  std::to_string(processes_per_host), FATHOM_BINARY},
+                 arguments, {}, {})
+      .wait();
 }
 
 ProgramResult mpirun_fathom_and(int processes, const std::vector<std::string>& arguments,

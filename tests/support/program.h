@@ -25,9 +25,9 @@ ProgramResult run_fathom(const std::vector<std::string>& arguments, const std::s
 /// The same on several processes, by `mpirun` (tests/mpirun.sh).
 ProgramResult mpirun_fathom(int processes, const std::vector<std::string>& arguments);
 
-/// The same on two processes that are on hosts of their own (tests/two_hosts.sh). Status 77 where this
-/// machine cannot pretend to have any.
-ProgramResult two_hosts_fathom(const std::vector<std::string>& arguments);
+/// The same on several hosts (tests/hosts.sh), as many processes on each. Status 77 where this machine cannot
+/// pretend to have any.
+ProgramResult hosts_fathom(int hosts, int processes_per_host, const std::vector<std::string>& arguments);
 inline constexpr int kNoHosts = 77;
 
 /// The same; when the first word stands on standard error, waits and has `act` do something, with the pid of
