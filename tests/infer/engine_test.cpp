@@ -300,6 +300,8 @@ TEST_F(OneEngineTest, AnIdleEngineSleeps) {
   four.prefill = 2;
   with_engine(model_, four, [&](Engine& engine) {
     ask(engine, expected_.front().ids, always_best(24)).outcome.wait();
+    // Threads look out for more work for a moment before they sleep.
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
     const std::clock_t before = std::clock();
     std::this_thread::sleep_for(std::chrono::milliseconds(400));
     // Of all threads together.
