@@ -36,7 +36,8 @@ KindNames names_of(PipelineKind kind) {
   fail("schedule kind {} is not known", static_cast<int>(kind));
 }
 
-void check_two_way(const PipelineShape& shape, std::int32_t least_micro_batches) {
+void check_two_way(const PipelineShape& shape) {
+  const std::int64_t least_micro_batches = fitting_micro_batches(shape.kind, shape.stages);
   require(shape.stages % 2 == 0, "{}: {} stages cannot be halved: take an even number",
           pipeline_kind_title(shape.kind), shape.stages);
   require(shape.micro_batches >= least_micro_batches,
@@ -101,6 +102,17 @@ std::int32_t PipelineShape::slot_of(StageBatch chunk) const {
   }
 }
 
+std::int64_t fitting_micro_batches(PipelineKind kind, std::int64_t stages, std::int64_t at_least) {
+  switch (kind) {
+    case PipelineKind::dualpipe:  // as many in each direction
+      return std::max((at_least + 1) / 2 * 2, 2 * stages);
+    case PipelineKind::dualpipe_v:
+      return std::max(at_least, stages);
+    default:
+      return at_least;
+  }
+}
+
 void check_shape(const PipelineShape& shape) {
   const std::string_view title = pipeline_kind_title(shape.kind);
   require(shape.stages >= 1 && shape.stages <= kMostStages, "{}: {} stages: take 1 to {}", title,
@@ -120,13 +132,13 @@ void check_shape(const PipelineShape& shape) {
               shape.stages_per_rank);
       break;
     case PipelineKind::dualpipe:
-      check_two_way(shape, 2 * shape.stages);
-      require(shape.micro_batches % 2 == 0,
+      check_two_way(shape);
+      require(fitting_micro_batches(shape.kind, shape.stages, shape.micro_batches) == shape.micro_batches,
               "{}: {} micro-batches do not make two equal directions: take an even number", title,
               shape.micro_batches);
       break;
     case PipelineKind::dualpipe_v:
-      check_two_way(shape, shape.stages);
+      check_two_way(shape);
       break;
     case PipelineKind::one_f_one_b:
     case PipelineKind::zb1p:

@@ -88,6 +88,9 @@ struct PipelineShape {
   }
 };
 
+/// The fewest micro-batches, so many or more, that a schedule of the kind takes with so many stages.
+std::int64_t fitting_micro_batches(PipelineKind kind, std::int64_t stages, std::int64_t at_least = 1);
+
 /// Throws `Error` where no such schedule exists: sizes out of range (4,096 stages, 4 million chunks), or
 /// numbers that the kind cannot take.
 void check_shape(const PipelineShape& shape);

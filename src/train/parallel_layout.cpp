@@ -53,10 +53,8 @@ PipelineShape pipeline_shape(const ParallelOptions& options, std::int64_t micro_
                       .stages_per_rank = options.stages_per_rank};
   if (shape.kind == PipelineKind::interleaved) shape.stages *= options.stages_per_rank;
   if (shape.kind == PipelineKind::dualpipe_v) shape.stages *= 2;
-  std::int64_t count = std::max(micro_batches, std::int64_t{1});
-  if (shape.kind == PipelineKind::dualpipe)
-    count = std::max<std::int64_t>((count + 1) / 2 * 2, 2 * shape.stages);
-  if (shape.kind == PipelineKind::dualpipe_v) count = std::max<std::int64_t>(count, shape.stages);
+  const std::int64_t count =
+      fitting_micro_batches(shape.kind, shape.stages, std::max(micro_batches, std::int64_t{1}));
   require(count <= std::numeric_limits<std::int16_t>::max(),
           "{} micro-batches in a step of a pipeline: raise training.micro_batch_size", count);
   shape.micro_batches = static_cast<std::int32_t>(count);

@@ -124,6 +124,20 @@ TEST(PipelineScheduleTest, NamesAreThoseOfCommandsAndBack) {
   EXPECT_EQ(pipeline_kind_named("gpipe"), std::nullopt);
 }
 
+TEST(PipelineScheduleTest, MicroBatchesAreMadeUpToWhatAScheduleTakes) {
+  EXPECT_EQ(fitting_micro_batches(PipelineKind::one_f_one_b, 8), 1);
+  EXPECT_EQ(fitting_micro_batches(PipelineKind::zb1p, 8, 5), 5);
+  EXPECT_EQ(fitting_micro_batches(PipelineKind::dualpipe, 8), 16);
+  EXPECT_EQ(fitting_micro_batches(PipelineKind::dualpipe, 8, 17), 18);
+  EXPECT_EQ(fitting_micro_batches(PipelineKind::dualpipe_v, 8, 3), 8);
+  EXPECT_EQ(fitting_micro_batches(PipelineKind::dualpipe_v, 8, 9), 9);
+  for (const PipelineKind kind : kPipelineKinds)
+    for (std::int32_t at_least = 1; at_least < 40; ++at_least) {
+      const auto count = static_cast<std::int32_t>(fitting_micro_batches(kind, 8, at_least));
+      EXPECT_NO_THROW(check_shape({.kind = kind, .stages = 8, .micro_batches = count})) << at_least;
+    }
+}
+
 TEST(PipelineScheduleTest, ShapesThatNoScheduleHasAreRefused) {
   const auto refusal = [](PipelineShape shape) { return error_of([&] { (void)make_schedule(shape); }); };
   using enum PipelineKind;
