@@ -86,7 +86,8 @@ Place place_of(const ModelConfig& config, const TrainingSizes& sizes, const Para
                std::int64_t batch_size, int rank) {
   if (!layout.has_pipeline()) return {.runs = {{0, config.num_hidden_layers}}};
   const std::int64_t micro_batches = batch_size / sizes.micro_batch;
-  const std::int64_t own = (micro_batches + layout.replicas() - 1) / layout.replicas();
+  const std::int64_t groups = layout.sequence_groups();
+  const std::int64_t own = (micro_batches + groups - 1) / groups;
   const PipelineShape shape = pipeline_shape(layout.options, own);
   const int place = layout.place_of(rank);
   const std::uint64_t in_flight = unsigned_of(most_in_flight(shape, place));
@@ -96,7 +97,9 @@ Place place_of(const ModelConfig& config, const TrainingSizes& sizes, const Para
 
 void add_activations(const ModelConfig& config, const TrainingSizes& sizes, const ParallelLayout& layout,
                      const Place& place, TrainingMemory& memory) {
-  const std::uint64_t tokens = unsigned_of(sizes.micro_batch * sizes.sequence_length);
+  const std::int64_t sharers = layout.options.context;
+  const std::uint64_t tokens =
+      unsigned_of((sizes.micro_batch * sizes.sequence_length + sharers - 1) / sharers);
   const std::uint64_t hidden = unsigned_of(config.hidden_size);
   const std::uint64_t runs = place.runs.size();
   std::uint64_t kept = 0;
@@ -118,6 +121,8 @@ void add_activations(const ModelConfig& config, const TrainingSizes& sizes, cons
   if (layout.has_pipeline()) memory.messages += 4 * tokens * hidden * kFloat;
   if (layout.options.experts > 1)
     memory.messages += 2 * tokens * unsigned_of(config.num_experts_per_tok) * hidden * kFloat;
+  // Another rank's latents, the next one's, and the sums of gradients that come and go.
+  if (sharers > 1) memory.messages += 4 * tokens * unsigned_of(config.latent_dim()) * kFloat;
 }
 
 }  // namespace

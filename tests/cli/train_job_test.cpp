@@ -300,6 +300,17 @@ TEST_F(TrainJobTest, ADryRunSaysWhatEachProcessTakes) {
   EXPECT_GT(json["processes"][0]["checkpoint_gathered"], json["processes"][1]["checkpoint_gathered"]);
 }
 
+TEST_F(TrainJobTest, ADryRunCountsAPartOfSharedSequences) {
+  const auto activations = [&](const std::string& sharers) {
+    const ProgramResult result = mpirun_fathom(
+        4, {"train", config_, "--data", data_, "--context-parallel", sharers, "--dry-run", "--json", "--set",
+            "training.sequence_length=1024", "--set", "max_position_embeddings=1024"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return parse_json(result.out, "dry run")["processes"][1]["activations"].get<std::uint64_t>();
+  };
+  EXPECT_LT(activations("4"), activations("1") / 3);
+}
+
 TEST_F(TrainJobTest, ProcessesThatTheirMachineCannotHoldTogetherAreRefused) {
   const ProgramResult result = mpirun_fathom(
       2, arguments("large", {"--set", "vocab_size=16777216", "--set", "training.batch_size=16777216"}));
