@@ -40,7 +40,9 @@ addresses=()
     fi
     addresses+=("$network.$i")
   done
-  unshare --mount --uts true
+  # Whatever failed before shows in the last host.
+  ip netns exec "$name-$hosts" unshare --mount --uts ip -4 addr show dev network | grep -qF "$network.$hosts/" &&
+    { [ -z "$rate" ] || tc -n "$name-$hosts" qdisc show dev network | grep -qF tbf; }
 } >/dev/null 2>&1 || exit 77
 
 # In the place of ssh: options, the host's address, and the command. Open MPI tells shared memory of one host from that
