@@ -43,7 +43,7 @@ bool is_streamed(const LinearForward& job) {
 /// Rows of a streamed item, in fours.
 std::int64_t streamed_rows(const WeightMatrix& w) {
   const std::int64_t row_bytes =
-      std::max<std::int64_t>(1, w.in * static_cast<std::int64_t>(dtype_size(w.dtype)));
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(stored_bytes(w.dtype, w.in)));
   return std::max<std::int64_t>(4, kStreamedBytes / row_bytes / 4 * 4);
 }
 

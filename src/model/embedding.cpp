@@ -10,7 +10,7 @@ namespace fathom {
 Tensor embed(const Tensor& table, std::span<const std::int32_t> tokens) {
   const std::int64_t vocab = table.dim(0);
   const std::int64_t hidden = table.dim(1);
-  const std::size_t row_bytes = static_cast<std::size_t>(hidden) * dtype_size(table.dtype());
+  const std::size_t row_bytes = stored_bytes(table.dtype(), hidden);
   const auto* rows = static_cast<const std::byte*>(table.data());
   Tensor x = Tensor::empty({static_cast<std::int64_t>(tokens.size()), hidden});
   for (std::size_t t = 0; t < tokens.size(); ++t) {

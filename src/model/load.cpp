@@ -90,8 +90,7 @@ std::optional<std::string> non_finite_value(const std::string& name, const Tenso
   const auto* bytes = static_cast<const std::byte*>(tensor.data());
   for (std::int64_t at = 0; at < tensor.size(); at += kPiece) {
     const std::int64_t count = std::min(kPiece, tensor.size() - at);
-    widen_to_f32(bytes + static_cast<std::size_t>(at) * dtype_size(tensor.dtype()), tensor.dtype(), count,
-                 values.data());
+    widen_to_f32(bytes + stored_bytes(tensor.dtype(), at), tensor.dtype(), count, values.data());
     for (std::int64_t i = 0; i < count; ++i) {
       const float value = values[static_cast<std::size_t>(i)];
       if (!std::isfinite(value))

@@ -27,8 +27,7 @@ constexpr TileScaling kDispatchedGradient = {kDispatchFormat, kGradientScaling.l
 /// Rows [begin, end) of a weight; `begin` is a multiple of kScaleBlock.
 WeightMatrix output_rows(const WeightMatrix& w, std::int64_t begin, std::int64_t end) {
   WeightMatrix part = w;
-  part.data =
-      static_cast<const std::byte*>(w.data) + static_cast<std::size_t>(begin * w.in) * dtype_size(w.dtype);
+  part.data = static_cast<const std::byte*>(w.data) + stored_bytes(w.dtype, begin * w.in);
   part.out = end - begin;
   if (w.block_scale != nullptr) part.block_scale = w.block_scale + begin / kScaleBlock * scale_blocks(w.in);
   return part;

@@ -24,7 +24,7 @@ std::string shape_text(const Shape& shape) {
 
 Tensor Tensor::empty(Shape shape, DType dtype) {
   std::size_t bytes = 0;
-  require(!__builtin_mul_overflow(element_count(shape), dtype_size(dtype), &bytes),
+  require(!__builtin_mul_overflow(element_count(shape) / block_values(dtype), block_bytes(dtype), &bytes),
           "cannot allocate a tensor of shape {}", shape_text(shape));
   std::shared_ptr<void> storage = allocate_storage(bytes);
   void* data = storage.get();
@@ -40,6 +40,9 @@ Tensor Tensor::zeros(Shape shape, DType dtype) {
 Tensor Tensor::view(void* data, Shape shape, DType dtype, std::shared_ptr<const void> owner) {
   Tensor tensor;
   tensor.size_ = element_count(shape);
+  require(!is_block_quantized(dtype) || (!shape.empty() && shape.back() % block_values(dtype) == 0),
+          "rows of {} are blocks of {} values, which a tensor of shape {} has not", dtype_name(dtype),
+          block_values(dtype), shape_text(shape));
   tensor.shape_ = std::move(shape);
   tensor.dtype_ = dtype;
   tensor.data_ = data;
@@ -61,8 +64,9 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
           "rows [{}, {}) of a tensor of shape {}", begin, end, shape_text(shape_));
   Shape shape = shape_;
   shape[0] = end - begin;
+  require(!is_block_quantized(dtype_) || shape_.size() > 1, "one row of {} is not cut", dtype_name(dtype_));
   const std::int64_t row = shape_[0] == 0 ? 0 : size_ / shape_[0];
-  auto* start = static_cast<std::byte*>(data_) + static_cast<std::size_t>(begin * row) * dtype_size(dtype_);
+  auto* start = static_cast<std::byte*>(data_) + stored_bytes(dtype_, begin * row);
   return view(start, std::move(shape), dtype_, owner_);
 }
 

@@ -21,7 +21,9 @@ std::int64_t element_count(const Shape& shape);
 std::string shape_text(const Shape& shape);
 
 /// A dense row-major array. Copying a `Tensor` shares its storage, as a pointer does; `clone` copies the
-/// values. The storage may be memory of ours, a mapped file, or part of either: `owner` keeps it alive.
+/// values. Where the type is one of blocks (numerics/dtype.h), rows, along the last dimension, are
+/// made of whole ones. The storage may be memory of ours, a mapped file, or part of either: `owner` keeps it
+/// alive.
 class Tensor {
  public:
   /// No tensor at all: `defined()` is false.
@@ -38,7 +40,7 @@ class Tensor {
   [[nodiscard]] const Shape& shape() const { return shape_; }
   [[nodiscard]] std::int64_t dim(std::size_t i) const { return shape_.at(i); }
   [[nodiscard]] std::int64_t size() const { return size_; }
-  [[nodiscard]] std::size_t byte_size() const { return static_cast<std::size_t>(size_) * dtype_size(dtype_); }
+  [[nodiscard]] std::size_t byte_size() const { return stored_bytes(dtype_, size_); }
 
   [[nodiscard]] void* data() { return data_; }
   [[nodiscard]] const void* data() const { return data_; }

@@ -56,6 +56,21 @@ TEST(TensorTest, EmptyIsAlignedAndZerosAreZero) {
   EXPECT_FALSE(Tensor().defined());
 }
 
+TEST(TensorTest, RowsOfBlockTypesAreWholeBlocks) {
+  const Tensor tensor = Tensor::zeros({3, 512}, DType::q4_k);
+  EXPECT_EQ(tensor.size(), 3 * 512);
+  EXPECT_EQ(tensor.byte_size(), 3U * 2U * 144U);
+  EXPECT_EQ(
+      static_cast<const std::byte*>(tensor.rows(2, 3).data()) - static_cast<const std::byte*>(tensor.data()),
+      2 * 2 * 144);
+  EXPECT_THAT(error_of([] {
+                Tensor::empty({3, 384}, DType::q4_k);
+              }),
+              HasSubstr("rows of Q4_K are blocks of 256 values, which a tensor of shape [3, 384] has not"));
+  EXPECT_THAT(error_of([] { static_cast<void>(Tensor::zeros({64}, DType::q8_0).rows(1, 33)); }),
+              HasSubstr("one row of Q8_0 is not cut"));
+}
+
 TEST(TensorTest, CopiesShareAndClonesDoNot) {
   Tensor tensor = counted({2, 2});
   const Tensor copy = tensor;
