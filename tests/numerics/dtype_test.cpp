@@ -8,6 +8,7 @@
 namespace fathom {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 
 constexpr auto kFirst = static_cast<int>(DType::f32);
