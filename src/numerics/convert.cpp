@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "numerics/quant_blocks.h"
 #include "numerics/small_float.h"
 
 namespace fathom {
@@ -47,7 +48,8 @@ void widen_to_f32(const void* source, DType dtype, std::int64_t count, float* ta
     case DType::f8_e5m2:
       return widen<F8E5M2>(source, count, target);
     default:
-      fail("cannot convert {} to F32", dtype_name(dtype));
+      require(is_block_quantized(dtype), "cannot convert {} to F32", dtype_name(dtype));
+      return decode_blocks(dtype, source, count, target);
   }
 }
 
