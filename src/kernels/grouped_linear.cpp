@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "kernels/packed_gemm.h"
+#include "kernels/quant_grouped.h"
 #include "kernels/stream_linear.h"
+#include "kernels/work_items.h"
 
 namespace fathom::kernels {
 namespace {
@@ -17,25 +19,8 @@ constexpr std::int64_t kMostStreamedInputs = std::int64_t{1} << 17U;  // values 
 /// Weights of one streamed item: long enough a run for the memory system to stream.
 constexpr std::int64_t kStreamedBytes = std::int64_t{128} << 10U;
 
-/// Calls `work(job, item)` for every item of every job, `items(job)` of them, in one parallel region.
-template <typename Items, typename Work>
-void for_all_items(ThreadPool& pool, std::size_t jobs, const Items& items, const Work& work) {
-  std::vector<std::int64_t> ends(jobs);
-  std::int64_t total = 0;
-  for (std::size_t job = 0; job < jobs; ++job) ends[job] = total += items(job);
-  pool.parallel_for(static_cast<std::size_t>(total), [&](std::size_t index) {
-    const auto item = static_cast<std::int64_t>(index);
-    const auto job =
-        static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), item) - ends.begin());
-    work(job, item - (job == 0 ? 0 : ends[job - 1]));
-  });
-}
-
-std::int64_t pieces(std::int64_t size, std::int64_t piece) {
-  return (size + piece - 1) / piece;
-}
-
 bool is_streamed(const LinearForward& job) {
+  if (is_block_quantized(job.w.dtype)) return false;
   return job.tokens <= kAlwaysStreamedTokens ||
          (job.tokens <= kMostStreamedTokens && job.tokens * job.w.in <= kMostStreamedInputs);
 }
@@ -87,9 +72,10 @@ void grouped_linear_forward(ThreadPool& pool, std::span<const LinearForward> job
   for_all_items(
       pool, jobs.size(), [&](std::size_t job) { return streamed_items(jobs[job]); },
       [&](std::size_t job, std::int64_t item) { streamed_item(jobs[job], item); });
+  grouped_quant_forward(pool, jobs);
   Products products;
   for (const LinearForward& job : jobs) {
-    if (is_streamed(job)) continue;
+    if (is_streamed(job) || is_block_quantized(job.w.dtype)) continue;
     const std::size_t x = products.shared_rows(job.x, job.tokens, job.w.in);
     products.add(x, products.operand(gemm_weights(job.w)), job.y, false);
   }

@@ -11,14 +11,15 @@ namespace fathom::kernels {
 /// is stored in.
 struct WeightMatrix {
   const void* data = nullptr;  // [out, in], row-major
-  DType dtype = DType::f32;    // f32, bf16, f16 or f8_e4m3
+  DType dtype = DType::f32;    // f32, bf16, f16, f8_e4m3 or, in a product with activations, of blocks
   std::int64_t out = 0;
   std::int64_t in = 0;
   /// For f8_e4m3: [ceil(out / 128), ceil(in / 128)], the factor of each 128×128 block; null means 1.
   const float* block_scale = nullptr;
 };
 
-/// y[tokens, out] = x[tokens, in] · Wᵀ, in f32; narrow weights are widened exactly.
+/// y[tokens, out] = x[tokens, in] · Wᵀ, in f32; narrow weights are widened exactly. Weights of a block type
+/// are multiplied with activations in 8 bits (kernels/quant_linear.h).
 ///
 /// Few tokens (up to 8 of any width, up to 48 of at most 131,072 values together) stream the weights once,
 /// straight from where they lie; more go through packed_gemm.h. Either way a token's result does not depend

@@ -1,0 +1,87 @@
+#include "integer_limit.h"
+
+#include <atomic>
+#include <cstdint>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "integer_limit.cpp"
+#define FATHOM_SIMD_FOR_INTEGERS
+#include "kernels/simd.h"
+// After simd.h.
+#include "kernels/quant_dot-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::kernels::HWY_NAMESPACE {
+
+constexpr std::int64_t kRounds = 200000;
+constexpr int kSums = 6;   // enough to hide latencies
+constexpr int kSteps = 8;  // as of a block of 32 values
+
+/// Has the compiler know nothing of them, so that no step is left out as the same as another.
+HWY_INLINE void Forget(VU32& w, VU32& a) {
+#if HWY_TARGET == HWY_SCALAR
+  asm("" : "+r"(w.raw), "+r"(a.raw));
+#else
+  asm("" : "+x"(w.raw), "+x"(a.raw));
+#endif
+}
+
+std::int64_t MultiplyInRegisters(std::uint32_t seed) {
+  VU32 w = hn::Set(DU32(), seed & 0x0F0F0F0FU);
+  VU32 a = hn::Set(DU32(), seed * 0x01010101U);
+  CodeDot<15, false> s0, s1, s2, s3, s4, s5;
+  VI32 total = hn::Zero(DI32());
+  for (std::int64_t round = 0; round < kRounds; ++round) {
+    s0.clear(), s1.clear(), s2.clear(), s3.clear(), s4.clear(), s5.clear();
+#pragma GCC unroll 8
+    for (int step = 0; step < kSteps; ++step) {
+      Forget(w, a), s0.step(w, a);
+      Forget(w, a), s1.step(w, a);
+      Forget(w, a), s2.step(w, a);
+      Forget(w, a), s3.step(w, a);
+      Forget(w, a), s4.step(w, a);
+      Forget(w, a), s5.step(w, a);
+    }
+    total = hn::Add(total, hn::Add(hn::Add(s0.sum(), s1.sum()), hn::Add(s2.sum(), s3.sum())));
+    total = hn::Add(total, hn::Add(s4.sum(), s5.sum()));
+  }
+  return hn::GetLane(total);
+}
+
+double Operations() {
+  return 2.0 * 4.0 * static_cast<double>(kRounds * kSums * kSteps) * static_cast<double>(hn::Lanes(DF()));
+}
+
+}  // namespace fathom::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::kernels {
+HWY_EXPORT(MultiplyInRegisters);
+HWY_EXPORT(Operations);
+namespace {
+std::int64_t multiply_in_registers(std::uint32_t seed) {
+  return HWY_DYNAMIC_DISPATCH(MultiplyInRegisters)(seed);
+}
+double operations_of_a_call() {
+  return HWY_DYNAMIC_DISPATCH(Operations)();
+}
+}  // namespace
+}  // namespace fathom::kernels
+
+namespace fathom::bench {
+
+void IntegerDotLimit::operator()(ThreadPool& pool) {
+  std::atomic<std::int64_t> sum = 0;
+  pool.parallel_for(pool.threads(), [&](std::size_t thread) {
+    sum += kernels::multiply_in_registers(static_cast<std::uint32_t>(thread) + 0x03050709U);
+  });
+  sum_ += sum;
+}
+
+double IntegerDotLimit::operations() {
+  return kernels::operations_of_a_call();
+}
+
+}  // namespace fathom::bench
+#endif  // HWY_ONCE

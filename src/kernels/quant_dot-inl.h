@@ -1,0 +1,168 @@
+// Sums of products of 8-bit codes, in Highway's per-target form (see kernels/simd_math-inl.h). A lane of 32
+// bits belongs to one row of weights and holds four codes; `CodeDot` adds to its sum their products with the
+// four codes of an activation, which are the same in all lanes.
+//
+//   CodeDot<kLargest, kSigned>   of weights' codes of at most kLargest, unsigned or signed
+//     clear(), step(w, a), sum()     sum() in 32 bits; at most kMostSteps steps between the two
+//
+// Where the instruction set adds pairs of products in 16 bits, which saturate, sums stay there as long as
+// they fit.
+
+#if defined(FATHOM_KERNELS_QUANT_DOT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_KERNELS_QUANT_DOT_INL_H_
+#undef FATHOM_KERNELS_QUANT_DOT_INL_H_
+#else
+#define FATHOM_KERNELS_QUANT_DOT_INL_H_
+#endif
+
+#include "kernels/simd_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::kernels::HWY_NAMESPACE {
+
+using DU32 = hn::RebindToUnsigned<DF>;
+using VU32 = hn::Vec<DU32>;
+using DI32 = hn::RebindToSigned<DF>;
+using VI32 = hn::Vec<DI32>;
+
+#if HWY_TARGET == HWY_AVX3_DL
+
+// VNNI multiplies unsigned with signed codes and adds all four products in 32 bits.
+constexpr bool kSignedCodesAreShifted = true;  // by 128, which the row's offset takes back
+
+template <int kLargest, bool kSigned>
+struct CodeDot {
+  VI32 total;
+  HWY_INLINE void clear() { total = hn::Zero(DI32()); }
+  HWY_INLINE void step(VU32 w, VU32 a) {
+    // The intrinsic is refused, as Highway's target has all of Ice Lake's extensions but this one's name.
+    asm("vpdpbusd %2, %1, %0" : "+v"(total.raw) : "v"(w.raw), "v"(a.raw));
+  }
+  HWY_INLINE VI32 sum() const { return total; }
+};
+
+#elif HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+constexpr bool kSignedCodesAreShifted = false;
+
+#if HWY_TARGET == HWY_SSE4
+HWY_INLINE VU32 PairProducts(VU32 w, VU32 a) {
+  return VU32{_mm_maddubs_epi16(w.raw, a.raw)};
+}
+HWY_INLINE VU32 AddPairs(VU32 a, VU32 b) {
+  return VU32{_mm_add_epi16(a.raw, b.raw)};
+}
+HWY_INLINE VI32 WidenPairs(VU32 a) {
+  return VI32{_mm_madd_epi16(a.raw, _mm_set1_epi16(1))};
+}
+HWY_INLINE VU32 Magnitude(VU32 w) {
+  return VU32{_mm_abs_epi8(w.raw)};
+}
+HWY_INLINE VU32 WithSignOf(VU32 a, VU32 w) {
+  return VU32{_mm_sign_epi8(a.raw, w.raw)};
+}
+#elif HWY_TARGET == HWY_AVX2
+HWY_INLINE VU32 PairProducts(VU32 w, VU32 a) {
+  return VU32{_mm256_maddubs_epi16(w.raw, a.raw)};
+}
+HWY_INLINE VU32 AddPairs(VU32 a, VU32 b) {
+  return VU32{_mm256_add_epi16(a.raw, b.raw)};
+}
+HWY_INLINE VI32 WidenPairs(VU32 a) {
+  return VI32{_mm256_madd_epi16(a.raw, _mm256_set1_epi16(1))};
+}
+HWY_INLINE VU32 Magnitude(VU32 w) {
+  return VU32{_mm256_abs_epi8(w.raw)};
+}
+HWY_INLINE VU32 WithSignOf(VU32 a, VU32 w) {
+  return VU32{_mm256_sign_epi8(a.raw, w.raw)};
+}
+#else
+HWY_INLINE VU32 PairProducts(VU32 w, VU32 a) {
+  return VU32{_mm512_maddubs_epi16(w.raw, a.raw)};
+}
+HWY_INLINE VU32 AddPairs(VU32 a, VU32 b) {
+  return VU32{_mm512_add_epi16(a.raw, b.raw)};
+}
+HWY_INLINE VI32 WidenPairs(VU32 a) {
+  return VI32{_mm512_madd_epi16(a.raw, _mm512_set1_epi16(1))};
+}
+HWY_INLINE VU32 Magnitude(VU32 w) {
+  return VU32{_mm512_abs_epi8(w.raw)};
+}
+HWY_INLINE VU32 WithSignOf(VU32 a, VU32 w) {
+  const __m512i zero = _mm512_setzero_si512();
+  return VU32{_mm512_mask_sub_epi8(a.raw, _mm512_movepi8_mask(w.raw), zero, a.raw)};
+}
+#endif
+
+/// Steps of unsigned codes whose sums fit 16 bits: two products of at most kLargest · 127 in each.
+template <int kLargest>
+constexpr int kNarrowSteps = 32767 / (2 * 127 * kLargest);
+
+template <int kLargest, bool kSigned>
+struct CodeDot {
+  VI32 total;
+  VU32 narrow;
+  int steps;  // constant once loops are unrolled
+
+  HWY_INLINE void clear() {
+    total = hn::Zero(DI32());
+    steps = 0;
+  }
+  HWY_INLINE void step(VU32 w, VU32 a) {
+    if constexpr (kSigned) {
+      total = hn::Add(total, WidenPairs(PairProducts(Magnitude(w), WithSignOf(a, w))));
+    } else {
+      narrow = steps == 0 ? PairProducts(w, a) : AddPairs(narrow, PairProducts(w, a));
+      if (++steps == kNarrowSteps<kLargest>) {
+        total = hn::Add(total, WidenPairs(narrow));
+        steps = 0;
+      }
+    }
+  }
+  HWY_INLINE VI32 sum() const {
+    if constexpr (kSigned) return total;
+    return steps == 0 ? total : hn::Add(total, WidenPairs(narrow));
+  }
+};
+
+#else
+
+// A baseline in plain multiplications.
+constexpr bool kSignedCodesAreShifted = false;
+
+template <int kLargest, bool kSigned>
+struct CodeDot {
+  VI32 total;
+  HWY_INLINE void clear() { total = hn::Zero(DI32()); }
+  HWY_INLINE void step(VU32 w, VU32 a) {
+    add<24>(w, a);
+    add<16>(w, a);
+    add<8>(w, a);
+    add<0>(w, a);
+  }
+  HWY_INLINE VI32 sum() const { return total; }
+
+ private:
+  /// The product of the codes that a shift to the left by kUp puts on top.
+  template <int kUp>
+  HWY_INLINE void add(VU32 w, VU32 a) {
+    const DI32 di;
+    const VU32 top = hn::ShiftLeft<kUp>(w);
+    VI32 code;
+    if constexpr (kSigned) {
+      code = hn::ShiftRight<24>(hn::BitCast(di, top));
+    } else {
+      code = hn::BitCast(di, hn::ShiftRight<24>(top));
+    }
+    total = hn::Add(total, hn::Mul(code, hn::ShiftRight<24>(hn::BitCast(di, hn::ShiftLeft<kUp>(a)))));
+  }
+};
+
+#endif
+
+}  // namespace fathom::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // the toggle of FATHOM_KERNELS_QUANT_DOT_INL_H_

@@ -1,0 +1,489 @@
+// How kernels read the block types of GGUF (numerics/quant_blocks.h), in Highway's per-target form (see
+// kernels/simd_math-inl.h). A panel is as many rows of weights as a vector has lanes; of each block of their
+// columns a format puts down
+//
+//   codes     [values / 4][rows] words of four codes of a row: what kernels/quant_dot-inl.h multiplies
+//   factors   [values / kGroup][2][rows] scale and offset of a row's group: value = scale · code + offset
+//
+// Each format offers
+//
+//   kType, kGroup             values under one scale: 16 or 32
+//   kLargest, kSigned         of the codes
+//   kHasOffset                whether offsets are not all zero
+//   Unpack(p, stride, codes, factors)   one block of every row; rows are `stride` bytes apart
+//
+// Nothing outside the blocks is read.
+
+#if defined(FATHOM_KERNELS_QUANT_FORMATS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_KERNELS_QUANT_FORMATS_INL_H_
+#undef FATHOM_KERNELS_QUANT_FORMATS_INL_H_
+#else
+#define FATHOM_KERNELS_QUANT_FORMATS_INL_H_
+#endif
+
+#include "kernels/quant_dot-inl.h"
+#include "numerics/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::kernels::HWY_NAMESPACE {
+
+/// Rows of a panel.
+constexpr std::size_t kPanelRows = hn::MaxLanes(DF());
+
+/// 16 bytes of each row: word i holds bytes 4i to 4i + 3 of the lane's row.
+struct RowWords {
+  VU32 word0;
+  VU32 word1;
+  VU32 word2;
+  VU32 word3;
+};
+
+#if HWY_TARGET == HWY_SCALAR
+
+HWY_INLINE RowWords LoadRowWords(const std::uint8_t* p, std::size_t) {
+  std::uint32_t words[4];
+  std::memcpy(words, p, sizeof(words));
+  const DU32 d;
+  return {hn::Set(d, words[0]), hn::Set(d, words[1]), hn::Set(d, words[2]), hn::Set(d, words[3])};
+}
+
+#else
+
+/// 16 bytes of rows first, first + 4, … in the blocks of 128 bits.
+HWY_INLINE VU32 LoadEveryFourth(const std::uint8_t* p, std::size_t stride) {
+  const hn::Full128<std::uint32_t> d128;
+  const auto load = [&](std::size_t row) HWY_ATTR {
+    return hn::BitCast(d128, hn::LoadU(hn::Full128<std::uint8_t>(), p + row * stride));
+  };
+#if HWY_MAX_BYTES >= 64
+  const hn::Full256<std::uint32_t> d256;
+  return hn::Combine(DU32(), hn::Combine(d256, load(12), load(8)), hn::Combine(d256, load(4), load(0)));
+#elif HWY_MAX_BYTES >= 32
+  return hn::Combine(DU32(), load(4), load(0));
+#else
+  return load(0);
+#endif
+}
+
+/// Pairs of words of neighbouring rows, the way to their transposition.
+HWY_INLINE VU32 LowerPairs(VU32 a, VU32 b) {
+  return hn::InterleaveLower(DU32(), a, b);
+}
+HWY_INLINE VU32 UpperPairs(VU32 a, VU32 b) {
+  return hn::InterleaveUpper(DU32(), a, b);
+}
+using DU64 = hn::Repartition<std::uint64_t, DF>;
+HWY_INLINE VU32 LowerFours(VU32 a, VU32 b) {
+  return hn::BitCast(DU32(), hn::InterleaveLower(DU64(), hn::BitCast(DU64(), a), hn::BitCast(DU64(), b)));
+}
+HWY_INLINE VU32 UpperFours(VU32 a, VU32 b) {
+  return hn::BitCast(DU32(), hn::InterleaveUpper(DU64(), hn::BitCast(DU64(), a), hn::BitCast(DU64(), b)));
+}
+
+HWY_INLINE RowWords LoadRowWords(const std::uint8_t* p, std::size_t stride) {
+  const VU32 a = LoadEveryFourth(p, stride);
+  const VU32 b = LoadEveryFourth(p + stride, stride);
+  const VU32 c = LoadEveryFourth(p + 2 * stride, stride);
+  const VU32 e = LoadEveryFourth(p + 3 * stride, stride);
+  const VU32 ab = LowerPairs(a, b);
+  const VU32 ce = LowerPairs(c, e);
+  const VU32 ab_upper = UpperPairs(a, b);
+  const VU32 ce_upper = UpperPairs(c, e);
+  return {LowerFours(ab, ce), UpperFours(ab, ce), LowerFours(ab_upper, ce_upper),
+          UpperFours(ab_upper, ce_upper)};
+}
+
+#endif
+
+HWY_INLINE VU32 Bytes(std::uint32_t byte) {
+  return hn::Set(DU32(), byte * 0x01010101U);
+}
+HWY_INLINE VU32 LowNibbles(VU32 v) {
+  return hn::And(v, Bytes(0x0F));
+}
+HWY_INLINE VU32 HighNibbles(VU32 v) {
+  return hn::And(hn::ShiftRight<4>(v), Bytes(0x0F));
+}
+/// Bits [bit, bit + width) of every byte, in its lowest bits.
+HWY_INLINE VU32 BitsOfBytes(VU32 v, int bit, int width) {
+  return hn::And(hn::ShiftRightSame(v, bit), Bytes((1U << width) - 1U));
+}
+
+/// The f16 in the lower or upper half of each lane.
+HWY_INLINE VF HalfAsFloat(VU32 half) {
+  const DU32 du;
+  const DF d;
+  const VU32 magnitude = hn::ShiftLeft<13>(hn::And(half, hn::Set(du, 0x7FFFU)));
+  const VU32 sign = hn::ShiftLeft<16>(hn::And(half, hn::Set(du, 0x8000U)));
+  const VU32 scaled = hn::BitCast(du, hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112F)));
+  const DI32 di;
+  const auto is_special =
+      hn::RebindMask(du, hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, (0x7C00 << 13) - 1)));
+  const VU32 special = hn::Or(magnitude, hn::Set(du, 0x7F800000U));
+  return hn::BitCast(d, hn::Or(hn::IfThenElse(is_special, special, scaled), sign));
+}
+HWY_INLINE VF LowerHalf(VU32 v) {
+  return HalfAsFloat(v);
+}
+HWY_INLINE VF UpperHalf(VU32 v) {
+  return HalfAsFloat(hn::ShiftRight<16>(v));
+}
+
+/// Byte `index` of each lane as a number.
+HWY_INLINE VF ByteAsFloat(VU32 v, int index) {
+  const VU32 byte = hn::And(hn::ShiftRightSame(v, 8 * index), hn::Set(DU32(), 0xFFU));
+  return hn::ConvertTo(DF(), hn::BitCast(DI32(), byte));
+}
+HWY_INLINE VF SignedByteAsFloat(VU32 v, int index) {
+  const VI32 top = hn::BitCast(DI32(), hn::ShiftLeftSame(v, 24 - 8 * index));
+  return hn::ConvertTo(DF(), hn::ShiftRight<24>(top));
+}
+
+HWY_INLINE VF Times(VF v, float factor) {
+  return hn::Mul(v, hn::Set(DF(), factor));
+}
+
+HWY_INLINE void PutStep(std::uint32_t* codes, std::size_t step, VU32 v) {
+  hn::StoreU(v, DU32(), codes + step * kPanelRows);
+}
+/// Steps [step, step + 4).
+HWY_INLINE void PutSteps(std::uint32_t* codes, std::size_t step, VU32 a, VU32 b, VU32 c, VU32 e) {
+  PutStep(codes, step, a);
+  PutStep(codes, step + 1, b);
+  PutStep(codes, step + 2, c);
+  PutStep(codes, step + 3, e);
+}
+/// `map` of each of the words.
+template <class Map>
+HWY_INLINE void PutMapped(std::uint32_t* codes, std::size_t step, const RowWords& w, const Map& map) {
+  PutSteps(codes, step, map(w.word0), map(w.word1), map(w.word2), map(w.word3));
+}
+template <class Map>
+HWY_INLINE void PutMapped(std::uint32_t* codes, std::size_t step, const RowWords& v, const RowWords& w,
+                          const Map& map) {
+  PutSteps(codes, step, map(v.word0, w.word0), map(v.word1, w.word1), map(v.word2, w.word2),
+           map(v.word3, w.word3));
+}
+HWY_INLINE void PutFactors(float* factors, std::size_t group, VF scale, VF offset) {
+  hn::StoreU(scale, DF(), factors + 2 * group * kPanelRows);
+  hn::StoreU(offset, DF(), factors + (2 * group + 1) * kPanelRows);
+}
+
+/// Codes of signed formats, shifted where the instruction set wants them unsigned.
+HWY_INLINE VU32 SignedCodes(VU32 v) {
+  if constexpr (kSignedCodesAreShifted) return hn::Xor(v, Bytes(0x80));
+  return v;
+}
+HWY_INLINE void PutSignedFactors(float* factors, std::size_t group, VF scale) {
+  PutFactors(factors, group, scale, Times(scale, kSignedCodesAreShifted ? -128.0F : 0.0F));
+}
+template <int kBits>
+struct UnsignedFormat {
+  static constexpr int kLargest = (1 << kBits) - 1;
+  static constexpr bool kSigned = false;
+  static constexpr bool kHasOffset = true;
+};
+struct SignedFormat {
+  static constexpr int kLargest = kSignedCodesAreShifted ? 255 : 128;
+  static constexpr bool kSigned = !kSignedCodesAreShifted;
+  static constexpr bool kHasOffset = kSignedCodesAreShifted;
+};
+
+// Blocks of 32 values.
+
+struct FormatQ4_0 : UnsignedFormat<4> {
+  static constexpr DType kType = DType::q4_0;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const VF scale = LowerHalf(LoadRowWords(p, stride).word0);
+    PutFactors(factors, 0, scale, Times(scale, -8.0F));
+    const RowWords q = LoadRowWords(p + 2, stride);
+    PutMapped(codes, 0, q, LowNibbles);
+    PutMapped(codes, 4, q, HighNibbles);
+  }
+};
+
+struct FormatQ4_1 : UnsignedFormat<4> {
+  static constexpr DType kType = DType::q4_1;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const VU32 head = LoadRowWords(p, stride).word0;
+    PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
+    const RowWords q = LoadRowWords(p + 4, stride);
+    PutMapped(codes, 0, q, LowNibbles);
+    PutMapped(codes, 4, q, HighNibbles);
+  }
+};
+
+/// The fifth bits of 32 codes lie together in a word: those of step s, four of them, into bit 4 of its bytes.
+HWY_INLINE VU32 FifthBits(VU32 bits, int step) {
+  const DU32 du;
+  const VU32 four = hn::And(hn::ShiftRightSame(bits, 4 * step), hn::Set(du, 0xFU));
+  const hn::RebindToSigned<DU32> di;
+  // Copies of them so far apart that bit i comes to the place of byte i.
+  const VU32 spread = hn::BitCast(du, hn::Mul(hn::BitCast(di, four), hn::Set(di, 0x00204081)));
+  return hn::ShiftLeft<4>(hn::And(spread, Bytes(1)));
+}
+HWY_INLINE void PutFiveBits(std::uint32_t* codes, const RowWords& q, VU32 fifth) {
+  PutSteps(codes, 0, hn::Or(LowNibbles(q.word0), FifthBits(fifth, 0)),
+           hn::Or(LowNibbles(q.word1), FifthBits(fifth, 1)), hn::Or(LowNibbles(q.word2), FifthBits(fifth, 2)),
+           hn::Or(LowNibbles(q.word3), FifthBits(fifth, 3)));
+  PutSteps(codes, 4, hn::Or(HighNibbles(q.word0), FifthBits(fifth, 4)),
+           hn::Or(HighNibbles(q.word1), FifthBits(fifth, 5)),
+           hn::Or(HighNibbles(q.word2), FifthBits(fifth, 6)),
+           hn::Or(HighNibbles(q.word3), FifthBits(fifth, 7)));
+}
+
+struct FormatQ5_0 : UnsignedFormat<5> {
+  static constexpr DType kType = DType::q5_0;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const RowWords head = LoadRowWords(p, stride);
+    const VF scale = LowerHalf(head.word0);
+    PutFactors(factors, 0, scale, Times(scale, -16.0F));
+    PutFiveBits(codes, LoadRowWords(p + 6, stride),
+                hn::Or(hn::ShiftRight<16>(head.word0), hn::ShiftLeft<16>(head.word1)));
+  }
+};
+
+struct FormatQ5_1 : UnsignedFormat<5> {
+  static constexpr DType kType = DType::q5_1;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const RowWords head = LoadRowWords(p, stride);
+    PutFactors(factors, 0, LowerHalf(head.word0), UpperHalf(head.word0));
+    PutFiveBits(codes, LoadRowWords(p + 8, stride), head.word1);
+  }
+};
+
+struct FormatQ8_0 : SignedFormat {
+  static constexpr DType kType = DType::q8_0;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    PutSignedFactors(factors, 0, LowerHalf(LoadRowWords(p, stride).word0));
+    PutMapped(codes, 0, LoadRowWords(p + 2, stride), SignedCodes);
+    PutMapped(codes, 4, LoadRowWords(p + 18, stride), SignedCodes);
+  }
+};
+
+/// The values that 4-bit codes of the IQ4 types stand for.
+HWY_INLINE VU32 IQ4Values(VU32 nibbles) {
+  alignas(16) static constexpr std::int8_t kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                          1,    13,   25,  38,  53,  69,  89,  113};
+#if HWY_TARGET == HWY_SCALAR
+  std::uint32_t word = 0;
+  for (int byte = 0; byte < 4; ++byte) {
+    const std::uint32_t code = hn::GetLane(nibbles) >> (8 * byte) & 0xFU;
+    word |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(kValues[code])) << (8 * byte);
+  }
+  return SignedCodes(hn::Set(DU32(), word));
+#else
+  const hn::Repartition<std::int8_t, DF> d8;
+  return SignedCodes(
+      hn::BitCast(DU32(), hn::TableLookupBytes(hn::LoadDup128(d8, kValues), hn::BitCast(d8, nibbles))));
+#endif
+}
+HWY_INLINE void PutIQ4(std::uint32_t* codes, const RowWords& q) {
+  PutMapped(codes, 0, q, [](VU32 v) HWY_ATTR { return IQ4Values(LowNibbles(v)); });
+  PutMapped(codes, 4, q, [](VU32 v) HWY_ATTR { return IQ4Values(HighNibbles(v)); });
+}
+
+struct FormatIQ4_NL : SignedFormat {
+  static constexpr DType kType = DType::iq4_nl;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    PutSignedFactors(factors, 0, LowerHalf(LoadRowWords(p, stride).word0));
+    PutIQ4(codes, LoadRowWords(p + 2, stride));
+  }
+};
+
+// Blocks of 256 values.
+
+/// Steps of 32 values.
+constexpr std::size_t kSteps = 8;
+
+struct FormatQ2_K : UnsignedFormat<2> {
+  static constexpr DType kType = DType::q2_k;
+  static constexpr std::size_t kGroup = 16;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const VU32 both = LoadRowWords(p + 68, stride).word3;
+    const VF scale = LowerHalf(both);
+    const VF least = hn::Neg(UpperHalf(both));
+    const RowWords scales = LoadRowWords(p, stride);
+    const auto put = [&](std::size_t first, VU32 word) HWY_ATTR {
+      for (int i = 0; i < 4; ++i)
+        PutFactors(factors, first + static_cast<std::size_t>(i),
+                   hn::Mul(scale, ByteAsFloat(LowNibbles(word), i)),
+                   hn::Mul(least, ByteAsFloat(HighNibbles(word), i)));
+    };
+    put(0, scales.word0);
+    put(4, scales.word1);
+    put(8, scales.word2);
+    put(12, scales.word3);
+    for (std::size_t half = 0; half < 2; ++half)
+      for (std::size_t part = 0; part < 2; ++part) {
+        const RowWords q = LoadRowWords(p + 16 + 32 * half + 16 * part, stride);
+        for (int b = 0; b < 4; ++b)
+          PutMapped(codes, kSteps * (4 * half + static_cast<std::size_t>(b)) + 4 * part, q,
+                    [&](VU32 v) HWY_ATTR { return BitsOfBytes(v, 2 * b, 2); });
+      }
+  }
+};
+
+struct FormatQ3_K : UnsignedFormat<3> {
+  static constexpr DType kType = DType::q3_k;
+  static constexpr std::size_t kGroup = 16;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const VF scale = UpperHalf(LoadRowWords(p + 94, stride).word3);
+    const RowWords packed = LoadRowWords(p + 92, stride);
+    // 16 scales of six bits, 32 too large: four bits of each in words 1 and 2, two in word 3.
+    const auto put = [&](std::size_t first, VU32 four, int two) HWY_ATTR {
+      const VU32 six = hn::Or(four, hn::ShiftLeft<4>(BitsOfBytes(packed.word3, two, 2)));
+      for (int i = 0; i < 4; ++i) {
+        const VF own = hn::Mul(scale, hn::Sub(ByteAsFloat(six, i), hn::Set(DF(), 32.0F)));
+        PutFactors(factors, first + static_cast<std::size_t>(i), own, Times(own, -4.0F));
+      }
+    };
+    put(0, LowNibbles(packed.word1), 0);
+    put(4, LowNibbles(packed.word2), 2);
+    put(8, HighNibbles(packed.word1), 4);
+    put(12, HighNibbles(packed.word2), 6);
+    for (std::size_t part = 0; part < 2; ++part) {
+      const RowWords third = LoadRowWords(p + 16 * part, stride);
+      for (std::size_t half = 0; half < 2; ++half) {
+        const RowWords q = LoadRowWords(p + 32 + 32 * half + 16 * part, stride);
+        for (int b = 0; b < 4; ++b)
+          PutMapped(codes, kSteps * (4 * half + static_cast<std::size_t>(b)) + 4 * part, q, third,
+                    [&](VU32 v, VU32 h) HWY_ATTR {
+                      const VU32 bit = BitsOfBytes(h, 4 * static_cast<int>(half) + b, 1);
+                      return hn::Or(BitsOfBytes(v, 2 * b, 2), hn::ShiftLeft<2>(bit));
+                    });
+      }
+    }
+  }
+};
+
+/// Scales and minima of Q4_K and Q5_K, eight of six bits each in 12 bytes behind their two factors.
+HWY_INLINE void PutScalesAndMinima(const std::uint8_t* p, std::size_t stride, float* factors) {
+  const RowWords head = LoadRowWords(p, stride);
+  const VF scale = LowerHalf(head.word0);
+  const VF least = hn::Neg(UpperHalf(head.word0));
+  const auto put = [&](std::size_t first, VU32 scales, VU32 minima) HWY_ATTR {
+    for (int i = 0; i < 4; ++i)
+      PutFactors(factors, first + static_cast<std::size_t>(i), hn::Mul(scale, ByteAsFloat(scales, i)),
+                 hn::Mul(least, ByteAsFloat(minima, i)));
+  };
+  const VU32 six = Bytes(0x3F);
+  const VU32 top = Bytes(0x30);
+  put(0, hn::And(head.word1, six), hn::And(head.word2, six));
+  put(4, hn::Or(LowNibbles(head.word3), hn::And(hn::ShiftRight<2>(head.word1), top)),
+      hn::Or(HighNibbles(head.word3), hn::And(hn::ShiftRight<2>(head.word2), top)));
+}
+
+struct FormatQ4_K : UnsignedFormat<4> {
+  static constexpr DType kType = DType::q4_k;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    PutScalesAndMinima(p, stride, factors);
+    for (std::size_t pair = 0; pair < 4; ++pair)
+      for (std::size_t part = 0; part < 2; ++part) {
+        const RowWords q = LoadRowWords(p + 16 + 32 * pair + 16 * part, stride);
+        PutMapped(codes, kSteps * 2 * pair + 4 * part, q, LowNibbles);
+        PutMapped(codes, kSteps * (2 * pair + 1) + 4 * part, q, HighNibbles);
+      }
+  }
+};
+
+struct FormatQ5_K : UnsignedFormat<5> {
+  static constexpr DType kType = DType::q5_k;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    PutScalesAndMinima(p, stride, factors);
+    for (std::size_t part = 0; part < 2; ++part) {
+      const RowWords fifth = LoadRowWords(p + 16 + 16 * part, stride);
+      for (std::size_t pair = 0; pair < 4; ++pair) {
+        const RowWords q = LoadRowWords(p + 48 + 32 * pair + 16 * part, stride);
+        const auto bit = [](VU32 h, std::size_t block) HWY_ATTR {
+          return hn::ShiftLeft<4>(BitsOfBytes(h, static_cast<int>(block), 1));
+        };
+        PutMapped(codes, kSteps * 2 * pair + 4 * part, q, fifth,
+                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), bit(h, 2 * pair)); });
+        PutMapped(codes, kSteps * (2 * pair + 1) + 4 * part, q, fifth,
+                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), bit(h, 2 * pair + 1)); });
+      }
+    }
+  }
+};
+
+struct FormatQ6_K : UnsignedFormat<6> {
+  static constexpr DType kType = DType::q6_k;
+  static constexpr std::size_t kGroup = 16;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const VF scale = UpperHalf(LoadRowWords(p + 194, stride).word3);
+    const RowWords scales = LoadRowWords(p + 192, stride);
+    const auto put = [&](std::size_t first, VU32 word) HWY_ATTR {
+      for (int i = 0; i < 4; ++i) {
+        const VF own = hn::Mul(scale, SignedByteAsFloat(word, i));
+        PutFactors(factors, first + static_cast<std::size_t>(i), own, Times(own, -32.0F));
+      }
+    };
+    put(0, scales.word0);
+    put(4, scales.word1);
+    put(8, scales.word2);
+    put(12, scales.word3);
+    for (std::size_t half = 0; half < 2; ++half)
+      for (std::size_t part = 0; part < 2; ++part) {
+        const RowWords low_a = LoadRowWords(p + 64 * half + 16 * part, stride);
+        const RowWords low_b = LoadRowWords(p + 64 * half + 32 + 16 * part, stride);
+        const RowWords high = LoadRowWords(p + 128 + 32 * half + 16 * part, stride);
+        const auto top = [](VU32 h, int block)
+                             HWY_ATTR { return hn::ShiftLeft<4>(BitsOfBytes(h, 2 * block, 2)); };
+        std::uint32_t* to = codes + kSteps * 4 * half * kPanelRows;
+        PutMapped(to, 4 * part, low_a, high,
+                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), top(h, 0)); });
+        PutMapped(to, kSteps + 4 * part, low_b, high,
+                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), top(h, 1)); });
+        PutMapped(to, 2 * kSteps + 4 * part, low_a, high,
+                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), top(h, 2)); });
+        PutMapped(to, 3 * kSteps + 4 * part, low_b, high,
+                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), top(h, 3)); });
+      }
+  }
+};
+
+struct FormatIQ4_XS : SignedFormat {
+  static constexpr DType kType = DType::iq4_xs;
+  static constexpr std::size_t kGroup = 32;
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
+                                float* factors) {
+    const DU32 du;
+    const RowWords head = LoadRowWords(p, stride);
+    const VF scale = LowerHalf(head.word0);
+    for (int block = 0; block < 8; ++block) {
+      // Six bits, 32 too large: four of them in the second word, two in the upper half of the first.
+      const VU32 four = hn::And(hn::ShiftRightSame(head.word1, 4 * block), hn::Set(du, 0xFU));
+      const VU32 two = hn::And(hn::ShiftRightSame(head.word0, 16 + 2 * block), hn::Set(du, 3U));
+      const VU32 six = hn::Or(four, hn::ShiftLeft<4>(two));
+      PutSignedFactors(factors, static_cast<std::size_t>(block),
+                       hn::Mul(scale, hn::Sub(ByteAsFloat(six, 0), hn::Set(DF(), 32.0F))));
+    }
+    for (std::size_t block = 0; block < 8; ++block)
+      PutIQ4(codes + block * kSteps * kPanelRows, LoadRowWords(p + 8 + 16 * block, stride));
+  }
+};
+
+}  // namespace fathom::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // the toggle of FATHOM_KERNELS_QUANT_FORMATS_INL_H_
