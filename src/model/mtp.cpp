@@ -73,6 +73,15 @@ Tensor MtpModule::forward(const Context& context, const Tensor& embedding, const
   return norm_forward(context, config_.rms_norm_eps, weights_.shared_head_norm, output);
 }
 
+Tensor MtpModule::forward_cached(const Context& context, const Tensor& embedding, const Tensor& state,
+                                 const CachedTokens<LatentCacheLayer>& batch,
+                                 std::vector<std::int64_t>* load) const {
+  const Tensor projected =
+      linear_forward(context.without_fp8(), weights_.eh_proj, joined(context, embedding, state));
+  const Tensor output = block_.forward_cached(context, projected, batch, load);
+  return norm_forward(context, config_.rms_norm_eps, weights_.shared_head_norm, output);
+}
+
 MtpModule::InputGradients MtpModule::backward_input(const Context& context, const Tensor& dy,
                                                     const Sequences& sequences, double balance_alpha,
                                                     const Saved& saved, Deltas& deltas) const {

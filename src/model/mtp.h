@@ -8,6 +8,7 @@
 #include "model/config.h"
 #include "model/context.h"
 #include "model/kept.h"
+#include "model/latent_cache.h"
 #include "model/rope.h"
 #include "model/sequences.h"
 #include "model/weights.h"
@@ -46,6 +47,11 @@ class MtpModule {
   /// The state after shared_head.norm, [tokens, hidden]: input of the head and of the next module.
   Tensor forward(const Context& context, const Tensor& embedding, const Tensor& state,
                  const Sequences& sequences, Saved* saved, std::vector<std::int64_t>* load) const;
+
+  /// The same of tokens that follow those in their sequences' caches, which grow by them.
+  Tensor forward_cached(const Context& context, const Tensor& embedding, const Tensor& state,
+                        const CachedTokens<LatentCacheLayer>& batch,
+                        std::vector<std::int64_t>* load = nullptr) const;
 
   struct InputGradients {
     Tensor embedding;  // [tokens, hidden]

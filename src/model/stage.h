@@ -90,6 +90,8 @@ class Stage {
 
   [[nodiscard]] LayerRun layers() const { return layers_; }
   [[nodiscard]] std::span<const Block> blocks() const { return blocks_; }
+  /// Of the last stage.
+  [[nodiscard]] std::span<const MtpModule> mtp() const { return mtp_; }
 
  private:
   /// What a backward pass goes through, one after another.

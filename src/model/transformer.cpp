@@ -71,6 +71,28 @@ Tensor Transformer::forward_cached(const Context& context, std::span<const std::
   return forward_cached(context, tokens, CachedTokens<LatentCache>{one, caches});
 }
 
+LatentCache Transformer::make_mtp_cache(std::int64_t capacity) const {
+  ModelConfig one_layer = config_;
+  one_layer.num_hidden_layers = 1;
+  return {one_layer, capacity};
+}
+
+Tensor Transformer::mtp_forward_cached(const Context& context, std::int64_t module,
+                                       std::span<const std::int32_t> tokens, const Tensor& states,
+                                       const CachedTokens<LatentCache>& batch) const {
+  require(module >= 0 && module < mtp_modules(), "the model has {} MTP modules, and no number {}",
+          mtp_modules(), module);
+  require(
+      static_cast<std::int64_t>(tokens.size()) == states.dim(0) && batch.sequences.tokens() == states.dim(0),
+      "{} tokens and {} states for {} rows of an MTP module", tokens.size(), states.dim(0),
+      batch.sequences.tokens());
+  std::vector<LatentCacheLayer*> layers;
+  layers.reserve(batch.caches.size());
+  for (LatentCache* cache : batch.caches) layers.push_back(&cache->layers.front());
+  return stage_.mtp()[static_cast<std::size_t>(module)].forward_cached(
+      context, embed(weights_.embed_tokens, tokens), states, {batch.sequences, layers});
+}
+
 Tensor Transformer::head(const Context& context, const Tensor& hidden) const {
   return linear_forward(context.without_fp8(), weights_.lm_head, hidden);
 }

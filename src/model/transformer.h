@@ -57,6 +57,20 @@ class Transformer {
   Tensor forward_cached(const Context& context, std::span<const std::int32_t> tokens,
                         LatentCache& cache) const;
 
+  [[nodiscard]] std::int64_t mtp_modules() const { return static_cast<std::int64_t>(stage_.mtp().size()); }
+  /// A cache for one MTP module and one sequence.
+  [[nodiscard]] LatentCache make_mtp_cache(std::int64_t capacity) const;
+  /// What an MTP module makes of each token and the state before it: the state that the head turns into the
+  /// logits of the token after, and that the next module takes, [tokens, hidden]. The rows follow those in
+  /// the module's own caches, which grow by them.
+  /// @param module  0 takes the states of `forward_cached`, module k those of module k - 1
+  /// @param tokens  of all sequences, one after another: with the state at position i goes token i + 1 +
+  /// module
+  /// @param states  [tokens, hidden]
+  /// @param batch   with caches of `make_mtp_cache`
+  Tensor mtp_forward_cached(const Context& context, std::int64_t module, std::span<const std::int32_t> tokens,
+                            const Tensor& states, const CachedTokens<LatentCache>& batch) const;
+
   /// Logits [tokens, vocab] of hidden states after the final norm.
   Tensor head(const Context& context, const Tensor& hidden) const;
 

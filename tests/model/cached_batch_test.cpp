@@ -112,6 +112,13 @@ TEST_P(CachedBatchTest, SequencesTogetherHaveTheHiddenStatesOfEachAlone) {
   }
 }
 
+TEST_P(CachedBatchTest, AFewTokensAtOnceHaveTheBitsOfOneByOne) {
+  // What speculation relies on, so that drafts change no answer.
+  const std::vector<float> one_by_one = run_alone(0, {{20, 1, 1, 1, 1, 1, 1, 1, 1}});
+  for (const std::vector<std::int64_t>& cut : {std::vector<std::int64_t>{20, 8}, {20, 3, 5}, {20, 2, 6}})
+    EXPECT_EQ(run_alone(0, {cut}), one_by_one);
+}
+
 TEST_P(CachedBatchTest, APassWithoutTokensIsLegal) {
   const Tensor none = model_.forward_cached(context_, {}, CachedTokens<LatentCache>{Sequences{{0}}, {}});
   EXPECT_EQ(none.shape(), (Shape{0, config_.hidden_size}));
