@@ -69,6 +69,14 @@ std::vector<Candidate> take_top_p(std::vector<Candidate> candidates, double top_
   return kept;
 }
 
+/// Puts what is probable first and in order; of the rest, by far the most, each stays behind its like.
+void put_probable_first(std::vector<Candidate>& candidates) {
+  constexpr double kProbable = 0.005;
+  const auto rest = std::stable_partition(candidates.begin(), candidates.end(),
+                                          [](const Candidate& c) { return c.probability >= kProbable; });
+  std::sort(candidates.begin(), rest, more_probable);
+}
+
 }  // namespace
 
 void validate_sampling_options(const SamplingOptions& o) {
@@ -133,10 +141,26 @@ std::vector<Sampler::Candidate> Sampler::distribution(std::span<const float> log
   return candidates;
 }
 
+bool Sampler::is_close_call(std::span<const float> logits) const {
+  // Sums in f32 over some thousand products in another order, and what later layers make of the difference.
+  constexpr double kRounding = 1e-4;
+  if (options_.temperature > 0) return false;
+  double best = -std::numeric_limits<double>::infinity();
+  double second = best;
+  for (std::size_t token = 0; token < logits.size(); ++token) {
+    const double logit = penalised(logits, token);
+    if (logit <= second) continue;
+    second = std::min(best, logit);
+    best = std::max(best, logit);
+  }
+  return best - second <= kRounding * std::abs(best);
+}
+
 std::int32_t Sampler::sample(std::span<const float> logits) {
-  const std::vector<Candidate> candidates = distribution(logits);
-  if (candidates.size() == 1) return candidates.front().token;
+  std::vector<Candidate> candidates = distribution(logits);
+  if (options_.temperature == 0) return candidates.front().token;
   double left = rng_.uniform();
+  if (options_.top_k == 0 && options_.top_p == 1) put_probable_first(candidates);  // else they are in order
   for (const Candidate& candidate : candidates) {
     left -= candidate.probability;
     if (left < 0) return candidate.token;

@@ -45,9 +45,14 @@ class Sampler {
   /// Notes a token of the prompt or of the answer, for the repetition penalty.
   void accept(std::int32_t token);
 
-  /// The next token for `logits` [vocab]. Draws one number, or none where the choice is greedy.
+  /// The next token for `logits` [vocab]. Draws one number, or none at temperature 0; so the n-th token of an
+  /// answer gets the n-th number, whatever the logits. Equal numbers take equal tokens from distributions
+  /// that are nearly equal, in most cases: the probable tokens are passed first, from the most probable on.
   /// Throws `NonFiniteLogits` when one is NaN or +infinity; -infinity forbids a token, but not all of them.
   std::int32_t sample(std::span<const float> logits);
+
+  /// Whether the choice is greedy and the two best logits are so near to one another that rounding decides.
+  [[nodiscard]] bool is_close_call(std::span<const float> logits) const;
 
   /// What `sample` draws from: tokens of probability above 0, which sum to 1.
   [[nodiscard]] std::vector<Candidate> distribution(std::span<const float> logits) const;
