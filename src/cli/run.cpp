@@ -21,7 +21,9 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
+#include "infer/drafter_choice.h"
 #include "infer/generator.h"
+#include "infer/speculation.h"
 #include "infer/text_model.h"
 
 namespace fathom::cli {
@@ -32,6 +34,9 @@ struct RunOptions {
   std::optional<std::string> prompt;
   std::optional<std::string> file;
   GenerationOptions generation;
+  std::string speculate = "auto";
+  std::string draft_model;
+  SpeculationOptions speculation;
   std::optional<std::uint64_t> seed;
   std::size_t threads = 0;
   bool json = false;
@@ -61,9 +66,18 @@ void show(std::string_view text) {
   require(written, "cannot write the answer: {}", errno_text(errno));
 }
 
+nlohmann::ordered_json speculation_json(const SpeculationStats& stats) {
+  nlohmann::ordered_json places = nlohmann::ordered_json::array();
+  for (const SpeculationStats::Place& place : stats.places)
+    places.push_back({{"offered", place.offered}, {"accepted", place.accepted}});
+  return {{"passes", stats.passes},      {"drafted", stats.drafted},
+          {"checked", stats.checked},    {"accepted", stats.accepted},
+          {"places", std::move(places)}, {"tokens_per_pass", stats.tokens_per_pass()}};
+}
+
 std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt, std::uint64_t seed) {
   const GenerationStats& stats = answer.stats;
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"text", answer.text},
       {"prompt_tokens", prompt},
       {"tokens", answer.tokens},
@@ -72,7 +86,19 @@ std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt
       {"prompt_tokens_per_second", stats.prompt_tokens_per_second()},
       {"decode_tokens_per_second", stats.decode_tokens_per_second()},
   };
+  if (stats.speculation.passes > 0) json["speculation"] = speculation_json(stats.speculation);
   return json.dump() + "\n";
+}
+
+/// "[drafts 96, 80 checked, 61 accepted (by place 81 %, 64 %); 1.9 tokens a pass]".
+void print_speculation(const SpeculationStats& stats) {
+  std::string places;
+  for (const SpeculationStats::Place& place : stats.places)
+    places += fmt::format("{}{:.0f} %", places.empty() ? " (by place " : ", ",
+                          100.0 * static_cast<double>(place.accepted) / static_cast<double>(place.offered));
+  if (!places.empty()) places += ")";
+  fmt::print(stderr, "[drafts {}, {} checked, {} accepted{}; {:.2f} tokens a pass]\n", stats.drafted,
+             stats.checked, stats.accepted, places, stats.tokens_per_pass());
 }
 
 void print_statistics(const Answer& answer, std::uint64_t seed) {
@@ -82,12 +108,15 @@ void print_statistics(const Answer& answer, std::uint64_t seed) {
   fmt::print(stderr, "[prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}; seed {}]\n",
              stats.prompt_tokens, stats.prompt_tokens_per_second(), stats.answer_tokens,
              stats.decode_tokens_per_second(), reason, seed);
+  if (stats.speculation.passes > 0) print_speculation(stats.speculation);
 }
 
 void run(const RunOptions& options) {
   GenerationOptions generation = options.generation;
   generation.sampling.seed = options.seed.value_or(std::random_device{}());
   validate_sampling_options(generation.sampling);
+  validate_speculation_options(options.speculation);
+  const DrafterChoice choice{drafter_kind_of(options.speculate), options.draft_model};
   const std::string text = read_prompt(options);
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
@@ -102,7 +131,11 @@ void run(const RunOptions& options) {
   ThreadPool pool(options.threads);
   const Context context{pool};
   const Transformer transformer(model.config, model.weights, positions);
-  const Generator generator(context, transformer, model.tokenizer, model.end_of_text());
+  const ChosenDrafter drafter(choice, model, transformer, positions);
+  std::optional<Speculation> speculation;
+  if (drafter.get() != nullptr) speculation.emplace(model.config, *drafter.get(), options.speculation);
+  const Generator generator(context, transformer, model.tokenizer, model.end_of_text(),
+                            speculation ? &*speculation : nullptr);
 
   const InterruptFlag interrupt;
   if (options.echo && !options.json) show(text);
@@ -157,6 +190,18 @@ void add_run(CLI::App& app) {
   command->add_option("--seed", options->seed, "Same seed, same answer (default: a new one each time)");
   command->add_option("--stop", generation.stop, "Text that ends the answer; may be given several times")
       ->allow_extra_args(false);
+  command
+      ->add_option("--speculate", options->speculate,
+                   "Who drafts tokens for the model to check, which changes speed and no answer: mtp (the "
+                   "model's own module), ngram (what followed the same words before), model, off; auto: mtp "
+                   "where there is a module")
+      ->capture_default_str();
+  command->add_option("--draft-model", options->draft_model,
+                      "Folder of a smaller model of the same vocabulary that drafts");
+  command
+      ->add_option("--draft-tokens", options->speculation.most_drafts,
+                   "Tokens to draft at a time, at most; how many adapts to what pays")
+      ->capture_default_str();
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");

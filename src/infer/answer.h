@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "infer/sampler.h"
+#include "infer/speculation_stats.h"
 
 namespace fathom {
 
@@ -26,9 +27,9 @@ struct GenerationStats {
   std::int64_t prompt_tokens = 0;
   std::int64_t answer_tokens = 0;
   double prompt_seconds = 0;
-  std::int64_t decode_steps =
-      0;  // passes of one token; the first answer token comes out of the prompt's pass
+  std::int64_t decode_steps = 0;  // tokens behind the first one, which comes out of the prompt's pass
   double decode_seconds = 0;
+  SpeculationStats speculation;  // no passes: without
 
   [[nodiscard]] double prompt_tokens_per_second() const;
   [[nodiscard]] double decode_tokens_per_second() const;

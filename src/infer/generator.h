@@ -7,6 +7,7 @@
 
 #include "infer/answer.h"
 #include "infer/answer_builder.h"
+#include "infer/speculation.h"
 #include "model/context.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
@@ -20,8 +21,9 @@ class Generator {
 
   /// Keeps references.
   /// @param end_of_text  tokens that end an answer
+  /// @param speculation  with it, answers come faster and are the same
   Generator(const Context& context, const Transformer& model, const Tokenizer& tokenizer,
-            std::vector<std::int64_t> end_of_text);
+            std::vector<std::int64_t> end_of_text, Speculation* speculation = nullptr);
 
   /// The prompt is prefilled in blocks of bounded size, so memory beyond the cache does not grow with it. An
   /// answer that reaches the end of the context ends there, with `context_full`: nothing is ever forgotten to
@@ -36,6 +38,7 @@ class Generator {
   const Transformer& model_;
   const Tokenizer& tokenizer_;
   std::vector<std::int64_t> end_of_text_;
+  Speculation* speculation_;
 };
 
 }  // namespace fathom

@@ -75,6 +75,51 @@ TEST(RunCommandTest, SameSeedSameAnswer) {
   EXPECT_NE(answer("5", "2"), answer("6", "2"));
 }
 
+TEST(RunCommandTest, DraftsChangeNoAnswer) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
+  const std::vector<std::string> greedy = {"run", kModel, expected.prompt, "--temperature", "0", "-n", "24"};
+  const std::vector<std::string> sampled = {"run", kModel, "The", "--seed", "5", "-n", "40"};
+  const std::string sampled_answer = run_fathom(sampled).out;
+  const std::vector<std::vector<std::string>> ways = {
+      {"--speculate", "off"},
+      {"--speculate", "ngram"},
+      {"--speculate", "ngram", "--draft-tokens", "3"},
+      {"--draft-model", test::tiny_checkpoint("tiny_bf16")},
+      {"--speculate", "model", "--draft-model", kModel, "--draft-tokens", "2"}};
+  for (const std::vector<std::string>& way : ways) {
+    std::vector<std::string> with = greedy;
+    with.insert(with.end(), way.begin(), way.end());
+    const ProgramResult result = run_fathom(with);
+    EXPECT_EQ(result.out, expected.answer + "\n") << result.err;
+    EXPECT_EQ(result.err.find("tokens a pass]") == std::string::npos, way[1] == "off") << result.err;
+    with = sampled;
+    with.insert(with.end(), way.begin(), way.end());
+    EXPECT_EQ(run_fathom(with).out, sampled_answer);
+  }
+}
+
+TEST(RunCommandTest, JsonTellsWhatBecameOfDrafts) {
+  const ProgramResult result = run_fathom({"run", kModel, "The", "--temperature", "0", "-n", "40", "--json",
+                                           "--draft-model", kModel, "--draft-tokens", "3"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto speculation = nlohmann::json::parse(result.out).at("speculation");
+  EXPECT_GT(speculation.at("passes"), 0);
+  EXPECT_LE(speculation.at("accepted"), speculation.at("checked"));
+  EXPECT_LE(speculation.at("checked"), speculation.at("drafted"));
+  EXPECT_GE(speculation.at("tokens_per_pass"), 1.0);
+}
+
+TEST(RunCommandTest, ImpossibleDraftersAreRefused) {
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "--speculate", "mtp"}), 1, "has no MTP module");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "--speculate", "magic"}), 2, "speculate is magic");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "--speculate", "model"}), 2, "needs --draft-model");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "--speculate", "ngram", "--draft-model", kModel}), 2,
+                       "--speculate model");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "--draft-tokens", "0"}), 2, "draft-tokens is 0");
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "The", "--draft-model", "/nonexistent/model"}), 1,
+                       "/nonexistent/model: no such folder");
+}
+
 TEST(RunCommandTest, FolderOfATrainingRunMeansItsNewestCheckpoint) {
   const test::TemporaryFolder folder;
   const std::filesystem::path checkpoint = test::copy_tiny_checkpoint("tiny_f32", folder.path());

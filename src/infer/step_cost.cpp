@@ -1,0 +1,90 @@
+#include "infer/step_cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "model/moe_layers.h"
+#include "model/weights.h"
+
+namespace fathom {
+namespace {
+
+/// Arithmetic of a further token, which reading weights does not hide altogether.
+constexpr double kTokenItself = 0.03;
+
+std::size_t place_of(std::int64_t tokens) {
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(tokens, 0, StepCost::kMostTokens));
+}
+
+}  // namespace
+
+double distinct_experts(std::int64_t experts, std::int64_t chosen, std::int64_t tokens) {
+  const auto all = static_cast<double>(experts);
+  return all * (1.0 - std::pow(1.0 - static_cast<double>(chosen) / all, static_cast<double>(tokens)));
+}
+
+StepCost::StepCost(const ModelConfig& config, const Drafter& drafter)
+    : passes_(kMostTokens + 1), drafts_(kMostTokens + 1) {
+  const auto active = static_cast<double>(count_parameters(config).activated_without_input_embedding);
+  const double layers = static_cast<double>(moe_layers_before(config, config.num_hidden_layers));
+  const double expert = 3.0 * static_cast<double>(config.hidden_size * config.moe_intermediate_size) * layers;
+  const double shared = active - expert * static_cast<double>(layers > 0 ? config.num_experts_per_tok : 0);
+  for (std::int64_t tokens = 0; tokens <= kMostTokens; ++tokens) {
+    const double experts =
+        layers > 0 ? distinct_experts(config.n_routed_experts, config.num_experts_per_tok, tokens) : 0.0;
+    guess_.push_back((shared + expert * experts) / active + kTokenItself * static_cast<double>(tokens - 1));
+    drafts_[place_of(tokens)].value = drafter.cost(tokens);
+  }
+}
+
+void StepCost::Figure::record(double measured) {
+  constexpr double kForget = 0.08;
+  constexpr double kFarOff = 2.0;
+  if (seen > 0) measured = std::clamp(measured, value / kFarOff, value * kFarOff);
+  ++seen;
+  value += (measured - value) * std::max(kForget, 1.0 / static_cast<double>(seen));
+}
+
+double StepCost::pass(std::int64_t tokens) const {
+  if (tokens <= 1) return 1.0;
+  const Figure& figure = passes_[place_of(tokens)];
+  const double guess = 1.0 + (guess_[place_of(tokens)] - 1.0) * slope_;
+  const double known = figure.seen > 0 ? figure.value : guess;
+  return known * std::max(1.0, static_cast<double>(tokens) / static_cast<double>(kMostTokens));
+}
+
+double StepCost::drafts(std::int64_t count) const {
+  return count == 0 ? 0.0 : drafts_[place_of(count)].value;
+}
+
+void StepCost::record_pass(std::int64_t tokens, double seconds) {
+  if (tokens < 1 || tokens > kMostTokens) return;
+  ++passes_since_unit_;
+  if (tokens == 1) {
+    // After a while without, one measurement says more than those from before.
+    const double follow = passes_since_unit_ > kUnitLasts / 4 ? 0.6 : 0.25;
+    unit_ = unit_ == 0 ? seconds : unit_ + follow * (std::clamp(seconds, 0.5 * unit_, 2.0 * unit_) - unit_);
+    passes_since_unit_ = 0;
+    return;
+  }
+  if (unit_ == 0) unit_ = seconds / pass(tokens);
+  Figure& figure = passes_[place_of(tokens)];
+  figure.record(std::max(1.0, seconds / unit_));
+  double measured = 0;
+  double guessed = 0;
+  for (std::size_t n = 2; n < passes_.size(); ++n) {
+    if (passes_[n].seen == 0) continue;
+    const auto weight = static_cast<double>(std::min<std::int64_t>(passes_[n].seen, 8));
+    measured += weight * (passes_[n].value - 1.0);
+    guessed += weight * (guess_[n] - 1.0);
+  }
+  slope_ = measured / guessed;
+}
+
+void StepCost::record_drafts(std::int64_t count, double seconds) {
+  if (count < 1 || count > kMostTokens || unit_ == 0) return;
+  drafts_[place_of(count)].record(seconds / unit_);
+}
+
+}  // namespace fathom

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "infer/drafter.h"
+#include "model/config.h"
+
+namespace fathom {
+
+/// Expected experts that `tokens` tokens are sent to in a layer, each to `chosen` of `experts` drawn evenly.
+double distinct_experts(std::int64_t experts, std::int64_t chosen, std::int64_t tokens);
+
+/// What passes of the model and drafts cost, in passes over one token. At first a guess by what must be read:
+/// every weight that all tokens share once, and of the experts those that some token is sent to, which for a
+/// few tokens grows almost with their number. Then what is measured takes its place, forgetting slowly.
+///
+/// Times are compared with those of passes over one token nearby, so that neither a machine that slows down
+/// nor a cache that grows looks like a cost of drafting.
+class StepCost {
+ public:
+  static constexpr std::int64_t kMostTokens = 64;  // of one pass that have a figure of their own
+
+  StepCost(const ModelConfig& config, const Drafter& drafter);
+
+  /// Of a pass over so many tokens; pass(1) is 1.
+  [[nodiscard]] double pass(std::int64_t tokens) const;
+  /// Of so many drafts for one text.
+  [[nodiscard]] double drafts(std::int64_t count) const;
+
+  void record_pass(std::int64_t tokens, double seconds);
+  void record_drafts(std::int64_t count, double seconds);
+
+  /// Seconds of a pass over one token, as of now; 0 before the first pass.
+  [[nodiscard]] double unit() const { return unit_; }
+  /// Whether `unit` has become old: it is to be measured by a pass over one token.
+  [[nodiscard]] bool unit_is_old() const { return passes_since_unit_ >= kUnitLasts; }
+
+ private:
+  static constexpr std::int64_t kUnitLasts = 64;  // passes
+
+  struct Figure {
+    double value = 0;
+    std::int64_t seen = 0;
+    /// The mean of what was seen at first, then one that forgets. Measurements far off count as less far:
+    /// they tell of the machine's other work.
+    void record(double measured);
+  };
+
+  double unit_ = 0;
+  std::int64_t passes_since_unit_ = kUnitLasts;
+  std::vector<Figure> passes_;  // [kMostTokens + 1]
+  std::vector<Figure> drafts_;  // [kMostTokens + 1]
+  double slope_ = 1;  // what was measured of passes over several tokens, less one, by what was guessed
+  std::vector<double> guess_;  // [kMostTokens + 1] passes before any was measured
+};
+
+}  // namespace fathom
