@@ -115,6 +115,8 @@ struct CodeDot {
       total = hn::Add(total, WidenPairs(PairProducts(Magnitude(w), WithSignOf(a, w))));
     } else {
       narrow = steps == 0 ? PairProducts(w, a) : AddPairs(narrow, PairProducts(w, a));
+      // GCC would first make the products of all steps, then find no registers for them.
+      asm volatile("" : "+x"(narrow.raw));
       if (++steps == kNarrowSteps<kLargest>) {
         total = hn::Add(total, WidenPairs(narrow));
         steps = 0;

@@ -2,15 +2,17 @@
 // kernels/simd_math-inl.h). A panel is as many rows of weights as a vector has lanes; of each block of their
 // columns a format puts down
 //
-//   codes     [values / 4][rows] words of four codes of a row: what kernels/quant_dot-inl.h multiplies
+//   steps     [values / 4] vectors of words of four codes of a row: what kernels/quant_dot-inl.h multiplies
 //   factors   [values / kGroup][2][rows] scale and offset of a row's group: value = scale · code + offset
 //
 // Each format offers
 //
-//   kType, kGroup             values under one scale: 16 or 32
+//   kType, kBlock, kGroup     values of a block, and those under one scale: 16 or 32
 //   kLargest, kSigned         of the codes
 //   kHasOffset                whether offsets are not all zero
-//   Unpack(p, stride, codes, factors)   one block of every row; rows are `stride` bytes apart
+//   Unpack(p, stride, factors, sink)   one block of every row; rows are `stride` bytes apart. First all
+//   factors
+//                             are put down, then sink.step<i>(v) is given the steps, in order within a group
 //
 // Nothing outside the blocks is read.
 
@@ -20,6 +22,11 @@
 #else
 #define FATHOM_KERNELS_QUANT_FORMATS_INL_H_
 #endif
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/quant_dot-inl.h"
 #include "numerics/dtype.h"
@@ -129,6 +136,11 @@ HWY_INLINE VF UpperHalf(VU32 v) {
   return HalfAsFloat(hn::ShiftRight<16>(v));
 }
 
+/// The f16 of each row at `p`.
+HWY_INLINE VF Halves(const std::uint8_t* p, std::size_t stride) {
+  return LowerHalf(LoadRowWords(p, stride).word0);
+}
+
 /// Byte `index` of each lane as a number.
 HWY_INLINE VF ByteAsFloat(VU32 v, int index) {
   const VU32 byte = hn::And(hn::ShiftRightSame(v, 8 * index), hn::Set(DU32(), 0xFFU));
@@ -143,26 +155,32 @@ HWY_INLINE VF Times(VF v, float factor) {
   return hn::Mul(v, hn::Set(DF(), factor));
 }
 
-HWY_INLINE void PutStep(std::uint32_t* codes, std::size_t step, VU32 v) {
-  hn::StoreU(v, DU32(), codes + step * kPanelRows);
+template <std::size_t kValue>
+using Index = std::integral_constant<std::size_t, kValue>;
+
+/// Calls body(Index<i>()) for i from 0 to kCount - 1.
+template <std::size_t kCount, class Body>
+HWY_INLINE void ForEach(const Body& body) {
+  [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) HWY_ATTR {
+    (body(Index<kIndices>()), ...);
+  }
+  (std::make_index_sequence<kCount>());
 }
-/// Steps [step, step + 4).
-HWY_INLINE void PutSteps(std::uint32_t* codes, std::size_t step, VU32 a, VU32 b, VU32 c, VU32 e) {
-  PutStep(codes, step, a);
-  PutStep(codes, step + 1, b);
-  PutStep(codes, step + 2, c);
-  PutStep(codes, step + 3, e);
+
+/// Steps [kStep, kStep + 4): `map` of each of the words.
+template <std::size_t kStep, class Sink, class Map>
+HWY_INLINE void PutMapped(Sink& sink, const RowWords& w, const Map& map) {
+  sink.template step<kStep>(map(w.word0));
+  sink.template step<kStep + 1>(map(w.word1));
+  sink.template step<kStep + 2>(map(w.word2));
+  sink.template step<kStep + 3>(map(w.word3));
 }
-/// `map` of each of the words.
-template <class Map>
-HWY_INLINE void PutMapped(std::uint32_t* codes, std::size_t step, const RowWords& w, const Map& map) {
-  PutSteps(codes, step, map(w.word0), map(w.word1), map(w.word2), map(w.word3));
-}
-template <class Map>
-HWY_INLINE void PutMapped(std::uint32_t* codes, std::size_t step, const RowWords& v, const RowWords& w,
-                          const Map& map) {
-  PutSteps(codes, step, map(v.word0, w.word0), map(v.word1, w.word1), map(v.word2, w.word2),
-           map(v.word3, w.word3));
+template <std::size_t kStep, class Sink, class Map>
+HWY_INLINE void PutMapped(Sink& sink, const RowWords& v, const RowWords& w, const Map& map) {
+  sink.template step<kStep>(map(v.word0, w.word0));
+  sink.template step<kStep + 1>(map(v.word1, w.word1));
+  sink.template step<kStep + 2>(map(v.word2, w.word2));
+  sink.template step<kStep + 3>(map(v.word3, w.word3));
 }
 HWY_INLINE void PutFactors(float* factors, std::size_t group, VF scale, VF offset) {
   hn::StoreU(scale, DF(), factors + 2 * group * kPanelRows);
@@ -193,27 +211,29 @@ struct SignedFormat {
 
 struct FormatQ4_0 : UnsignedFormat<4> {
   static constexpr DType kType = DType::q4_0;
+  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
-    const VF scale = LowerHalf(LoadRowWords(p, stride).word0);
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+    const VF scale = Halves(p, stride);
     PutFactors(factors, 0, scale, Times(scale, -8.0F));
     const RowWords q = LoadRowWords(p + 2, stride);
-    PutMapped(codes, 0, q, LowNibbles);
-    PutMapped(codes, 4, q, HighNibbles);
+    PutMapped<0>(sink, q, LowNibbles);
+    PutMapped<4>(sink, q, HighNibbles);
   }
 };
 
 struct FormatQ4_1 : UnsignedFormat<4> {
   static constexpr DType kType = DType::q4_1;
+  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const VU32 head = LoadRowWords(p, stride).word0;
     PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
     const RowWords q = LoadRowWords(p + 4, stride);
-    PutMapped(codes, 0, q, LowNibbles);
-    PutMapped(codes, 4, q, HighNibbles);
+    PutMapped<0>(sink, q, LowNibbles);
+    PutMapped<4>(sink, q, HighNibbles);
   }
 };
 
@@ -226,48 +246,49 @@ HWY_INLINE VU32 FifthBits(VU32 bits, int step) {
   const VU32 spread = hn::BitCast(du, hn::Mul(hn::BitCast(di, four), hn::Set(di, 0x00204081)));
   return hn::ShiftLeft<4>(hn::And(spread, Bytes(1)));
 }
-HWY_INLINE void PutFiveBits(std::uint32_t* codes, const RowWords& q, VU32 fifth) {
-  PutSteps(codes, 0, hn::Or(LowNibbles(q.word0), FifthBits(fifth, 0)),
-           hn::Or(LowNibbles(q.word1), FifthBits(fifth, 1)), hn::Or(LowNibbles(q.word2), FifthBits(fifth, 2)),
-           hn::Or(LowNibbles(q.word3), FifthBits(fifth, 3)));
-  PutSteps(codes, 4, hn::Or(HighNibbles(q.word0), FifthBits(fifth, 4)),
-           hn::Or(HighNibbles(q.word1), FifthBits(fifth, 5)),
-           hn::Or(HighNibbles(q.word2), FifthBits(fifth, 6)),
-           hn::Or(HighNibbles(q.word3), FifthBits(fifth, 7)));
+template <class Sink>
+HWY_INLINE void PutFiveBits(Sink& sink, const RowWords& q, VU32 fifth) {
+  const RowWords low{FifthBits(fifth, 0), FifthBits(fifth, 1), FifthBits(fifth, 2), FifthBits(fifth, 3)};
+  PutMapped<0>(sink, q, low, [](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), h); });
+  const RowWords high{FifthBits(fifth, 4), FifthBits(fifth, 5), FifthBits(fifth, 6), FifthBits(fifth, 7)};
+  PutMapped<4>(sink, q, high, [](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), h); });
 }
 
 struct FormatQ5_0 : UnsignedFormat<5> {
   static constexpr DType kType = DType::q5_0;
+  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const RowWords head = LoadRowWords(p, stride);
     const VF scale = LowerHalf(head.word0);
     PutFactors(factors, 0, scale, Times(scale, -16.0F));
-    PutFiveBits(codes, LoadRowWords(p + 6, stride),
+    PutFiveBits(sink, LoadRowWords(p + 6, stride),
                 hn::Or(hn::ShiftRight<16>(head.word0), hn::ShiftLeft<16>(head.word1)));
   }
 };
 
 struct FormatQ5_1 : UnsignedFormat<5> {
   static constexpr DType kType = DType::q5_1;
+  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const RowWords head = LoadRowWords(p, stride);
     PutFactors(factors, 0, LowerHalf(head.word0), UpperHalf(head.word0));
-    PutFiveBits(codes, LoadRowWords(p + 8, stride), head.word1);
+    PutFiveBits(sink, LoadRowWords(p + 8, stride), head.word1);
   }
 };
 
 struct FormatQ8_0 : SignedFormat {
   static constexpr DType kType = DType::q8_0;
+  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
-    PutSignedFactors(factors, 0, LowerHalf(LoadRowWords(p, stride).word0));
-    PutMapped(codes, 0, LoadRowWords(p + 2, stride), SignedCodes);
-    PutMapped(codes, 4, LoadRowWords(p + 18, stride), SignedCodes);
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+    PutSignedFactors(factors, 0, Halves(p, stride));
+    PutMapped<0>(sink, LoadRowWords(p + 2, stride), SignedCodes);
+    PutMapped<4>(sink, LoadRowWords(p + 18, stride), SignedCodes);
   }
 };
 
@@ -288,18 +309,20 @@ HWY_INLINE VU32 IQ4Values(VU32 nibbles) {
       hn::BitCast(DU32(), hn::TableLookupBytes(hn::LoadDup128(d8, kValues), hn::BitCast(d8, nibbles))));
 #endif
 }
-HWY_INLINE void PutIQ4(std::uint32_t* codes, const RowWords& q) {
-  PutMapped(codes, 0, q, [](VU32 v) HWY_ATTR { return IQ4Values(LowNibbles(v)); });
-  PutMapped(codes, 4, q, [](VU32 v) HWY_ATTR { return IQ4Values(HighNibbles(v)); });
+template <std::size_t kStep, class Sink>
+HWY_INLINE void PutIQ4(Sink& sink, const RowWords& q) {
+  PutMapped<kStep>(sink, q, [](VU32 v) HWY_ATTR { return IQ4Values(LowNibbles(v)); });
+  PutMapped<kStep + 4>(sink, q, [](VU32 v) HWY_ATTR { return IQ4Values(HighNibbles(v)); });
 }
 
 struct FormatIQ4_NL : SignedFormat {
   static constexpr DType kType = DType::iq4_nl;
+  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
-    PutSignedFactors(factors, 0, LowerHalf(LoadRowWords(p, stride).word0));
-    PutIQ4(codes, LoadRowWords(p + 2, stride));
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+    PutSignedFactors(factors, 0, Halves(p, stride));
+    PutIQ4<0>(sink, LoadRowWords(p + 2, stride));
   }
 };
 
@@ -310,9 +333,10 @@ constexpr std::size_t kSteps = 8;
 
 struct FormatQ2_K : UnsignedFormat<2> {
   static constexpr DType kType = DType::q2_k;
+  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const VU32 both = LoadRowWords(p + 68, stride).word3;
     const VF scale = LowerHalf(both);
     const VF least = hn::Neg(UpperHalf(both));
@@ -327,21 +351,24 @@ struct FormatQ2_K : UnsignedFormat<2> {
     put(4, scales.word1);
     put(8, scales.word2);
     put(12, scales.word3);
-    for (std::size_t half = 0; half < 2; ++half)
-      for (std::size_t part = 0; part < 2; ++part) {
-        const RowWords q = LoadRowWords(p + 16 + 32 * half + 16 * part, stride);
-        for (int b = 0; b < 4; ++b)
-          PutMapped(codes, kSteps * (4 * half + static_cast<std::size_t>(b)) + 4 * part, q,
-                    [&](VU32 v) HWY_ATTR { return BitsOfBytes(v, 2 * b, 2); });
-      }
+    ForEach<4>([&](auto quarter) HWY_ATTR {
+      constexpr std::size_t kHalf = quarter / 2;
+      constexpr std::size_t kPart = quarter % 2;
+      const RowWords q = LoadRowWords(p + 16 + 16 * quarter, stride);
+      ForEach<4>([&](auto b) HWY_ATTR {
+        PutMapped<kSteps*(4 * kHalf + b) + 4 * kPart>(
+            sink, q, [&](VU32 v) HWY_ATTR { return BitsOfBytes(v, 2 * static_cast<int>(b), 2); });
+      });
+    });
   }
 };
 
 struct FormatQ3_K : UnsignedFormat<3> {
   static constexpr DType kType = DType::q3_k;
+  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const VF scale = UpperHalf(LoadRowWords(p + 94, stride).word3);
     const RowWords packed = LoadRowWords(p + 92, stride);
     // 16 scales of six bits, 32 too large: four bits of each in words 1 and 2, two in word 3.
@@ -356,18 +383,18 @@ struct FormatQ3_K : UnsignedFormat<3> {
     put(4, LowNibbles(packed.word2), 2);
     put(8, HighNibbles(packed.word1), 4);
     put(12, HighNibbles(packed.word2), 6);
-    for (std::size_t part = 0; part < 2; ++part) {
+    ForEach<2>([&](auto part) HWY_ATTR {
       const RowWords third = LoadRowWords(p + 16 * part, stride);
-      for (std::size_t half = 0; half < 2; ++half) {
+      ForEach<2>([&](auto half) HWY_ATTR {
         const RowWords q = LoadRowWords(p + 32 + 32 * half + 16 * part, stride);
-        for (int b = 0; b < 4; ++b)
-          PutMapped(codes, kSteps * (4 * half + static_cast<std::size_t>(b)) + 4 * part, q, third,
-                    [&](VU32 v, VU32 h) HWY_ATTR {
-                      const VU32 bit = BitsOfBytes(h, 4 * static_cast<int>(half) + b, 1);
-                      return hn::Or(BitsOfBytes(v, 2 * b, 2), hn::ShiftLeft<2>(bit));
-                    });
-      }
-    }
+        ForEach<4>([&](auto b) HWY_ATTR {
+          PutMapped<kSteps*(4 * half + b) + 4 * part>(sink, q, third, [&](VU32 v, VU32 h) HWY_ATTR {
+            const VU32 bit = BitsOfBytes(h, static_cast<int>(4 * half + b), 1);
+            return hn::Or(BitsOfBytes(v, 2 * static_cast<int>(b), 2), hn::ShiftLeft<2>(bit));
+          });
+        });
+      });
+    });
   }
 };
 
@@ -390,46 +417,55 @@ HWY_INLINE void PutScalesAndMinima(const std::uint8_t* p, std::size_t stride, fl
 
 struct FormatQ4_K : UnsignedFormat<4> {
   static constexpr DType kType = DType::q4_k;
+  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     PutScalesAndMinima(p, stride, factors);
-    for (std::size_t pair = 0; pair < 4; ++pair)
-      for (std::size_t part = 0; part < 2; ++part) {
+    ForEach<4>([&](auto pair) HWY_ATTR {
+      ForEach<2>([&](auto part) HWY_ATTR {
         const RowWords q = LoadRowWords(p + 16 + 32 * pair + 16 * part, stride);
-        PutMapped(codes, kSteps * 2 * pair + 4 * part, q, LowNibbles);
-        PutMapped(codes, kSteps * (2 * pair + 1) + 4 * part, q, HighNibbles);
-      }
+        PutMapped<kSteps * 2 * pair + 4 * part>(sink, q, LowNibbles);
+        PutMapped<kSteps*(2 * pair + 1) + 4 * part>(sink, q, HighNibbles);
+      });
+    });
   }
 };
 
 struct FormatQ5_K : UnsignedFormat<5> {
   static constexpr DType kType = DType::q5_k;
+  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     PutScalesAndMinima(p, stride, factors);
-    for (std::size_t part = 0; part < 2; ++part) {
-      const RowWords fifth = LoadRowWords(p + 16 + 16 * part, stride);
-      for (std::size_t pair = 0; pair < 4; ++pair) {
+    ForEach<4>([&](auto pair) HWY_ATTR {
+      ForEach<2>([&](auto part) HWY_ATTR {
+        const RowWords fifth = LoadRowWords(p + 16 + 16 * part, stride);
         const RowWords q = LoadRowWords(p + 48 + 32 * pair + 16 * part, stride);
-        const auto bit = [](VU32 h, std::size_t block) HWY_ATTR {
-          return hn::ShiftLeft<4>(BitsOfBytes(h, static_cast<int>(block), 1));
-        };
-        PutMapped(codes, kSteps * 2 * pair + 4 * part, q, fifth,
-                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), bit(h, 2 * pair)); });
-        PutMapped(codes, kSteps * (2 * pair + 1) + 4 * part, q, fifth,
-                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), bit(h, 2 * pair + 1)); });
-      }
-    }
+        PutMapped<kSteps * 2 * pair + 4 * part>(sink, q, fifth, [&](VU32 v, VU32 h) HWY_ATTR {
+          return hn::Or(LowNibbles(v), hn::ShiftLeft<4>(BitsOfBytes(h, static_cast<int>(2 * pair), 1)));
+        });
+        PutMapped<kSteps*(2 * pair + 1) + 4 * part>(sink, q, fifth, [&](VU32 v, VU32 h) HWY_ATTR {
+          return hn::Or(HighNibbles(v), hn::ShiftLeft<4>(BitsOfBytes(h, static_cast<int>(2 * pair + 1), 1)));
+        });
+      });
+    });
   }
 };
 
+/// Bits 2 · kPair and the next of every byte, where the upper two of six bits go.
+template <int kPair>
+HWY_INLINE VU32 SixthBits(VU32 h) {
+  return hn::ShiftLeft<4>(BitsOfBytes(h, 2 * kPair, 2));
+}
+
 struct FormatQ6_K : UnsignedFormat<6> {
   static constexpr DType kType = DType::q6_k;
+  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const VF scale = UpperHalf(LoadRowWords(p + 194, stride).word3);
     const RowWords scales = LoadRowWords(p + 192, stride);
     const auto put = [&](std::size_t first, VU32 word) HWY_ATTR {
@@ -442,31 +478,33 @@ struct FormatQ6_K : UnsignedFormat<6> {
     put(4, scales.word1);
     put(8, scales.word2);
     put(12, scales.word3);
-    for (std::size_t half = 0; half < 2; ++half)
-      for (std::size_t part = 0; part < 2; ++part) {
-        const RowWords low_a = LoadRowWords(p + 64 * half + 16 * part, stride);
-        const RowWords low_b = LoadRowWords(p + 64 * half + 32 + 16 * part, stride);
-        const RowWords high = LoadRowWords(p + 128 + 32 * half + 16 * part, stride);
-        const auto top = [](VU32 h, int block)
-                             HWY_ATTR { return hn::ShiftLeft<4>(BitsOfBytes(h, 2 * block, 2)); };
-        std::uint32_t* to = codes + kSteps * 4 * half * kPanelRows;
-        PutMapped(to, 4 * part, low_a, high,
-                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), top(h, 0)); });
-        PutMapped(to, kSteps + 4 * part, low_b, high,
-                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), top(h, 1)); });
-        PutMapped(to, 2 * kSteps + 4 * part, low_a, high,
-                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), top(h, 2)); });
-        PutMapped(to, 3 * kSteps + 4 * part, low_b, high,
-                  [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), top(h, 3)); });
-      }
+    ForEach<4>([&](auto quarter) HWY_ATTR {
+      constexpr std::size_t kHalf = quarter / 2;
+      constexpr std::size_t kPart = quarter % 2;
+      constexpr std::size_t kStep = kSteps * 4 * kHalf + 4 * kPart;
+      const RowWords low_a = LoadRowWords(p + 64 * kHalf + 16 * kPart, stride);
+      const RowWords low_b = LoadRowWords(p + 64 * kHalf + 32 + 16 * kPart, stride);
+      const RowWords high = LoadRowWords(p + 128 + 16 * quarter, stride);
+      PutMapped<kStep>(sink, low_a, high,
+                       [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), SixthBits<0>(h)); });
+      PutMapped<kStep + kSteps>(
+          sink, low_b, high, [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), SixthBits<1>(h)); });
+      PutMapped<kStep + 2 * kSteps>(sink, low_a, high, [&](VU32 v, VU32 h) HWY_ATTR {
+        return hn::Or(HighNibbles(v), SixthBits<2>(h));
+      });
+      PutMapped<kStep + 3 * kSteps>(sink, low_b, high, [&](VU32 v, VU32 h) HWY_ATTR {
+        return hn::Or(HighNibbles(v), SixthBits<3>(h));
+      });
+    });
   }
 };
 
 struct FormatIQ4_XS : SignedFormat {
   static constexpr DType kType = DType::iq4_xs;
+  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, std::uint32_t* codes,
-                                float* factors) {
+  template <class Sink>
+  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
     const DU32 du;
     const RowWords head = LoadRowWords(p, stride);
     const VF scale = LowerHalf(head.word0);
@@ -478,8 +516,8 @@ struct FormatIQ4_XS : SignedFormat {
       PutSignedFactors(factors, static_cast<std::size_t>(block),
                        hn::Mul(scale, hn::Sub(ByteAsFloat(six, 0), hn::Set(DF(), 32.0F))));
     }
-    for (std::size_t block = 0; block < 8; ++block)
-      PutIQ4(codes + block * kSteps * kPanelRows, LoadRowWords(p + 8 + 16 * block, stride));
+    ForEach<8>([&](auto block)
+                   HWY_ATTR { PutIQ4<kSteps * block>(sink, LoadRowWords(p + 8 + 16 * block, stride)); });
   }
 };
 

@@ -125,6 +125,75 @@ HWY_NOINLINE void MultiplyPanel(const std::uint32_t* HWY_RESTRICT codes, const f
   sums.store(tile, rows);
 }
 
+/// Puts a panel's steps down in memory.
+struct PanelSink {
+  std::uint32_t* codes;
+  template <std::size_t kStep>
+  HWY_INLINE void step(VU32 v) {
+    hn::StoreU(v, DU32(), codes + kStep * kPanelRows);
+  }
+};
+
+/// Multiplies a panel's steps with one token as they come.
+template <class F>
+class DotSink {
+ public:
+  DotSink(const float* factors, const ActivationBlock* x, VF total)
+      : factors_(factors), x_(x), total_(total) {}
+
+  template <std::size_t kStep>
+  HWY_INLINE void step(VU32 v) {
+    constexpr std::size_t kStepsOfGroup = F::kGroup / 4;
+    constexpr std::size_t kOwn = kStep / kStepsOfGroup;
+    if constexpr (kStep % kStepsOfGroup == 0) dots_[kOwn].clear();
+    const ActivationBlock& x = x_[kStep / kSteps];
+    std::uint32_t word = 0;
+    std::memcpy(&word, x.codes + 4 * (kStep % kSteps), sizeof(word));
+    dots_[kOwn].step(v, hn::Set(DU32(), word));
+    if constexpr (kStep % kStepsOfGroup == kStepsOfGroup - 1) {
+      const DF d;
+      const float* factors = factors_ + 2 * kOwn * kPanelRows;
+      const VF scale = hn::Mul(hn::LoadU(d, factors), hn::Set(d, x.scale));
+      total_ = hn::MulAdd(hn::ConvertTo(d, dots_[kOwn].sum()), scale, total_);
+      if constexpr (F::kHasOffset) {
+        const float sum = F::kGroup == 32 ? x.sum : x.half_sums[kOwn % 2];
+        total_ = hn::MulAdd(hn::LoadU(d, factors + kPanelRows), hn::Set(d, sum), total_);
+      }
+    }
+  }
+  [[nodiscard]] HWY_INLINE VF total() const { return total_; }
+
+ private:
+  static constexpr std::size_t kGroups = F::kBlock / F::kGroup;
+
+  const float* factors_;
+  const ActivationBlock* x_;
+  VF total_;
+  CodeDot<F::kLargest, F::kSigned> dots_[kGroups];
+};
+
+/// A panel's whole rows times one token, without laying them out.
+/// @param next  as many bytes as are read here, to be asked for meanwhile, or null
+template <class F>
+HWY_NOINLINE VF DotPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
+                         const ActivationBlock* x, const std::uint8_t* next) {
+  const std::size_t bytes = block_bytes(F::kType);
+  constexpr std::size_t kLine = 64;
+  constexpr int kSecondCache = 2;
+  HWY_ALIGN float factors[2 * F::kBlock / F::kGroup * kPanelRows];
+  VF total = hn::Zero(DF());
+  std::size_t asked = 0;
+  for (std::size_t block = 0; block < blocks; ++block) {
+    if (next != nullptr)
+      for (; asked < (block + 1) * bytes * kPanelRows; asked += kLine)
+        __builtin_prefetch(next + asked, 0, kSecondCache);
+    DotSink<F> sink(factors, x + block * F::kBlock / ActivationBlock::kValues, total);
+    F::Unpack(p + block * bytes, stride, factors, sink);
+    total = sink.total();
+  }
+  return total;
+}
+
 /// Lays out `blocks` blocks of a panel's rows.
 /// @param next  as many bytes as are read here, to be asked for meanwhile, or null
 template <class F>
@@ -140,8 +209,8 @@ HWY_NOINLINE void UnpackPanel(const std::uint8_t* p, std::size_t stride, std::si
     if (next != nullptr)
       for (; asked < (block + 1) * bytes * kPanelRows; asked += kLine)
         __builtin_prefetch(next + asked, 0, kSecondCache);
-    F::Unpack(p + block * bytes, stride, codes + block * values / 4 * kPanelRows,
-              factors + block * values / F::kGroup * 2 * kPanelRows);
+    PanelSink sink{codes + block * values / 4 * kPanelRows};
+    F::Unpack(p + block * bytes, stride, factors + block * values / F::kGroup * 2 * kPanelRows, sink);
   }
 }
 
@@ -162,6 +231,9 @@ class Product {
 
   void run() {
     constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
+    if constexpr (kDotsAtOnce) {
+      if (product_.tokens == 1) return run_one_token();
+    }
     for (std::int64_t row = product_.begin; row < product_.end; row += panels_ * kRows)
       for (std::int64_t column = 0; column < product_.w.in; column += kChunk)
         multiply_chunk(row, std::min(product_.end, row + panels_ * kRows), column,
@@ -170,6 +242,26 @@ class Product {
 
  private:
   using Sizes = PanelSizes<F>;
+
+  /// Whether one token is multiplied without laying rows out: where a block is short enough for registers.
+  static constexpr bool kDotsAtOnce = HWY_TARGET != HWY_SCALAR && F::kBlock == ActivationBlock::kValues;
+
+  void run_one_token() {
+    constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
+    const ActivationBlock* x = product_.x->row(product_.gather == nullptr ? 0 : *product_.gather);
+    const auto blocks = static_cast<std::size_t>(product_.w.in / F::kBlock);
+    std::int64_t row = product_.begin;
+    const auto* p =
+        static_cast<const std::uint8_t*>(product_.w.data) + static_cast<std::size_t>(row) * row_bytes_;
+    for (; row + kRows <= product_.end; row += kRows, p += kPanelRows * row_bytes_) {
+      const std::uint8_t* next = row + 2 * kRows <= product_.w.out ? p + kPanelRows * row_bytes_ : nullptr;
+      hn::StoreU(DotPanel<F>(p, row_bytes_, blocks, x, next), DF(), product_.y + (row - product_.begin));
+    }
+    if (row < product_.end) {
+      for (std::int64_t column = 0; column < product_.w.in; column += kChunk)
+        multiply_chunk(row, product_.end, column, std::min(kChunk, product_.w.in - column));
+    }
+  }
 
   void multiply_chunk(std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t columns) {
     constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);

@@ -1,5 +1,6 @@
 #include "model/mlp.h"
 
+#include "kernels/quant_mlp.h"
 #include "kernels/swiglu.h"
 #include "model/linear.h"
 
@@ -8,6 +9,16 @@ namespace fathom {
 Mlp::Mlp(const MlpWeights& weights) : weights_(weights) {}
 
 Tensor Mlp::forward(const Context& context, const Tensor& x, Saved* saved) const {
+  const kernels::WeightMatrix down = weights_.down_proj.matrix();
+  if (saved == nullptr &&
+      kernels::is_quant_mlp(weights_.gate_proj.matrix(), weights_.up_proj.matrix(), down)) {
+    Tensor y = Tensor::empty({x.dim(0), down.out});
+    const kernels::QuantMlp mlp{
+        weights_.gate_proj.matrix(), weights_.up_proj.matrix(), down, nullptr, x.dim(0), y.f32()};
+    kernels::quant_mlps(context.pool, {&mlp, 1},
+                        kernels::quantize_rows(context.pool, x.f32(), x.dim(0), x.dim(1), x.dim(1)));
+    return y;
+  }
   const Kept input = linear_input(context, x);
   Tensor gate = linear_forward(context, weights_.gate_proj, input);
   Tensor up = linear_forward(context, weights_.up_proj, input);

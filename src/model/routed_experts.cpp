@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
 #include "kernels/expert_rows.h"
 #include "kernels/gemm.h"
 #include "kernels/packed_gemm.h"
+#include "kernels/quant_mlp.h"
 #include "kernels/swiglu.h"
 #include "model/expert_peers.h"
 #include "model/linear.h"
@@ -175,8 +177,34 @@ Tensor RoutedExperts::up(const Context& context, const Tensor& x, const ExpertGr
   return product;
 }
 
+std::optional<Tensor> RoutedExperts::infer_quantized(const Context& context, const Tensor& x,
+                                                     const ExpertGroups& groups) const {
+  const std::int64_t hidden = x.dim(1);
+  Tensor out = Tensor::empty({groups.rows(), hidden});
+  std::vector<kernels::QuantMlp> experts;
+  for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e) {
+    const std::int64_t begin = groups.offsets[e];
+    const std::int64_t end = groups.offsets[e + 1];
+    if (begin == end) continue;
+    const MlpWeights& expert = weights_.experts[e];
+    const kernels::QuantMlp mlp{expert.gate_proj.matrix(),
+                                expert.up_proj.matrix(),
+                                expert.down_proj.matrix(),
+                                groups.token_of_row.data() + begin,
+                                end - begin,
+                                out.f32() + begin * hidden};
+    if (!kernels::is_quant_mlp(mlp.gate, mlp.up, mlp.down)) return std::nullopt;
+    experts.push_back(mlp);
+  }
+  kernels::quant_mlps(context.pool, experts,
+                      kernels::quantize_rows(context.pool, x.f32(), x.dim(0), hidden, hidden));
+  return out;
+}
+
 Tensor RoutedExperts::infer(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
   const std::int64_t hidden = x.dim(1);
+  if (hidden % kernels::ActivationBlock::kValues == 0)
+    if (std::optional<Tensor> quantized = infer_quantized(context, x, groups)) return *quantized;
   const Tensor product = up(context, x, groups);
   Tensor out = Tensor::empty({groups.rows(), hidden});
   const std::vector<ExpertTile> tiles = cut_for_outputs(groups, hidden);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "model/config.h"
@@ -62,6 +63,9 @@ class RoutedExperts {
 
  private:
   Tensor up(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
+  /// `infer` where every expert that has rows has weights in block types; else nothing.
+  std::optional<Tensor> infer_quantized(const Context& context, const Tensor& x,
+                                        const ExpertGroups& groups) const;
 
   const ModelConfig& config_;
   const MoeWeights& weights_;
