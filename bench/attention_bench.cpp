@@ -13,21 +13,20 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "infer/machine_limits.h"
 #include "kernels/attention.h"
 #include "kernels/latent_attention.h"
 #include "kernels/simd_limit.h"
-#include "machine_limits.h"
 
 namespace fathom {
 namespace {
 
-using bench::bench_values;
 using kernels::AttentionShape;
 using kernels::AttentionSpan;
 
 constexpr int kRounds = 7;
 
-void training(ThreadPool& pool, bench::GemmLimit& gemm_limit, std::int64_t heads, std::int64_t nope,
+void training(ThreadPool& pool, GemmLimit& gemm_limit, std::int64_t heads, std::int64_t nope,
               std::int64_t rope, std::int64_t v_dim, std::int64_t tokens) {
   const AttentionShape shape{heads, nope, rope, v_dim, 0.1F};
   const std::int64_t qk = nope + rope;
@@ -61,8 +60,8 @@ void training(ThreadPool& pool, bench::GemmLimit& gemm_limit, std::int64_t heads
                                      {dk_rope.data(), rope, 0},
                                      {dkv.data() + nope, heads * width, width}});
       }};
-  const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
-  const double limit = bench::GemmLimit::kFlops / seconds[0];
+  const std::vector<double> seconds = least_seconds(parts, kRounds);
+  const double limit = GemmLimit::kFlops / seconds[0];
   // Pairs of a query and a key that it sees; two products forward, five backward.
   const double pairs =
       static_cast<double>(heads) * static_cast<double>(tokens) * static_cast<double>(tokens + 1) / 2;
@@ -75,7 +74,7 @@ void training(ThreadPool& pool, bench::GemmLimit& gemm_limit, std::int64_t heads
       100 * backward / limit, limit * 1e-9);
 }
 
-void decode(ThreadPool& pool, bench::GemmLimit& gemm_limit, std::int64_t length) {
+void decode(ThreadPool& pool, GemmLimit& gemm_limit, std::int64_t length) {
   constexpr std::int64_t kHeads = 16;  // DeepSeek-V2-Lite
   constexpr std::int64_t kLatent = 512;
   constexpr std::int64_t kRope = 64;
@@ -83,18 +82,18 @@ void decode(ThreadPool& pool, bench::GemmLimit& gemm_limit, std::int64_t length)
   const std::vector<float> q = bench_values(kHeads * kWidth);
   const std::vector<float> cache = bench_values(length * kWidth);
   std::vector<float> out(static_cast<std::size_t>(kHeads * kLatent));
-  bench::MemoryReadLimit read;
+  MemoryReadLimit read;
   const std::array<std::function<void()>, 3> parts = {[&] { gemm_limit(pool); }, [&] { read(pool); },
                                                       [&] {
                                                         kernels::latent_attention(
                                                             pool, {kHeads, kLatent, kRope, 0.1F}, q.data(), 1,
                                                             cache.data(), length, out.data());
                                                       }};
-  const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
+  const std::vector<double> seconds = least_seconds(parts, kRounds);
   const double flops = 2.0 * kHeads * static_cast<double>(length) * (kWidth + kLatent);
   const double bytes = 4.0 * kWidth * static_cast<double>(length);
-  const double gemm = bench::GemmLimit::kFlops / seconds[0];
-  const double bandwidth = bench::MemoryReadLimit::kBytes / seconds[1];
+  const double gemm = GemmLimit::kFlops / seconds[0];
+  const double bandwidth = MemoryReadLimit::kBytes / seconds[1];
   const double limit = std::max(flops / gemm, bytes / bandwidth);
   fmt::print(
       "decode    {} heads {} + {} behind {:5} tokens: {:.3f} ms, {:6.1f} GFLOP/s, {:5.1f} GB/s = {:3.0f} % "
@@ -111,7 +110,7 @@ int main(int argc, char** argv) {
   fathom::kernels::limit_simd_by_environment();
   fathom::ThreadPool pool(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
   fmt::print("{} threads\n", pool.threads());
-  fathom::bench::GemmLimit gemm_limit;
+  fathom::GemmLimit gemm_limit;
   fathom::training(pool, gemm_limit, 8, 32, 16, 32, 1024);
   fathom::training(pool, gemm_limit, 8, 64, 32, 64, 256);
   fathom::training(pool, gemm_limit, 8, 64, 32, 64, 1024);

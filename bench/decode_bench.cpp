@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "infer/machine_limits.h"
 #include "infer/sampler.h"
 #include "kernels/simd_limit.h"
-#include "machine_limits.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
 
@@ -63,10 +63,10 @@ void measure(std::size_t threads) {
     token = sampler.sample(model.head(context, model.forward_cached(context, {&token, 1}, cache)).values());
   };
   decode();  // warm: pages, pool, scratch memory
-  bench::MemoryReadLimit reader;
+  MemoryReadLimit reader;
   const std::array<std::function<void()>, 2> parts = {[&] { reader(pool); }, decode};
-  const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
-  const double bandwidth = bench::MemoryReadLimit::kBytes / seconds[0];
+  const std::vector<double> seconds = least_seconds(parts, kRounds);
+  const double bandwidth = MemoryReadLimit::kBytes / seconds[0];
   const double rate = 1.0 / seconds[1];
   const double limit = bandwidth / active_bytes;
   fmt::print("memory read        {:8.2f} GB/s ({} threads)\n", bandwidth * 1e-9, pool.threads());

@@ -9,10 +9,10 @@
 #include <string>
 
 #include "base/rng.h"
+#include "infer/machine_limits.h"
 #include "kernels/gemm.h"
 #include "kernels/packed_gemm.h"
 #include "kernels/simd_limit.h"
-#include "machine_limits.h"
 #include "numerics/small_float.h"
 
 namespace fathom {
@@ -26,7 +26,7 @@ using kernels::Transpose;
 /// A matrix as every recipe stores it.
 struct Matrix {
   Matrix(std::int64_t rows, std::int64_t k)
-      : f32(bench::bench_values(rows * k)),
+      : f32(bench_values(rows * k)),
         fp8(f32.size()),
         tile_scales(static_cast<std::size_t>(rows * ((k + 127) / 128)), 0.5F),
         block_scales(static_cast<std::size_t>(((rows + 127) / 128) * ((k + 127) / 128)), 0.5F),
@@ -72,7 +72,7 @@ struct Ways {
 void report(const Ways& ways, int rounds) {
   std::vector<std::function<void()>> parts = {ways.openblas, ways.f32, ways.bf16};
   if (ways.fp8) parts.push_back(ways.fp8);
-  const std::vector<double> seconds = bench::least_seconds(parts, rounds);
+  const std::vector<double> seconds = least_seconds(parts, rounds);
   const auto speed = [&](std::size_t i) { return ways.flops / seconds[i] / 1e9; };
   fmt::print("{:<44} {:8.1f} {:8.1f} {:8.1f}", ways.what, speed(0), speed(1), speed(2));
   fmt::print("  f32/OpenBLAS {:.2f}  bf16/f32 {:.2f}", speed(1) / speed(0), speed(2) / speed(1));

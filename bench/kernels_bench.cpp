@@ -8,20 +8,17 @@
 #include <memory>
 #include <string>
 
+#include "infer/machine_limits.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/grouped_linear.h"
 #include "kernels/norm.h"
 #include "kernels/simd_limit.h"
 #include "kernels/swiglu.h"
-#include "machine_limits.h"
 #include "tensor/tensor.h"
 
 namespace fathom {
 namespace {
 
-using bench::bench_values;
-using bench::GemmLimit;
-using bench::MemoryReadLimit;
 using kernels::WeightMatrix;
 
 struct Contender {
@@ -57,7 +54,7 @@ class Bench {
   void run(int rounds) {
     std::vector<std::function<void()>> parts = {[&] { memory_(pool_); }, [&] { gemm_(pool_); }};
     for (const Contender& contender : contenders_) parts.push_back(contender.run);
-    const std::vector<double> seconds = bench::least_seconds(parts, rounds);
+    const std::vector<double> seconds = least_seconds(parts, rounds);
     const double bytes_limit = MemoryReadLimit::kBytes / seconds[0];
     const double flops_limit = GemmLimit::kFlops / seconds[1];
     fmt::print("{} threads: memory read {:.1f} GB/s, f32 GEMM {:.1f} GFLOP/s\n", pool_.threads(),

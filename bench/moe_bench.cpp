@@ -11,8 +11,8 @@
 
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "infer/machine_limits.h"
 #include "kernels/simd_limit.h"
-#include "machine_limits.h"
 #include "model/moe.h"
 
 namespace fathom {
@@ -87,15 +87,15 @@ void bench_training(ThreadPool& pool) {
   Moe::Saved saved;
   Moe::Deltas deltas;
 
-  bench::GemmLimit gemm;
+  GemmLimit gemm;
   const std::array<std::function<void()>, 4> parts = {
       [&] { gemm(pool); },
       [&] { moe.forward(context, x, sequences, &saved); },
       [&] { moe.backward_input(context, dy, sequences, 1e-4, saved, deltas); },
       [&] { moe.backward_weight(context, x, saved, deltas, grads); },
   };
-  const std::vector<double> seconds = bench::least_seconds(parts, kRounds);
-  const double peak = bench::GemmLimit::kFlops / seconds[0];
+  const std::vector<double> seconds = least_seconds(parts, kRounds);
+  const double peak = GemmLimit::kFlops / seconds[0];
   const double one_pass = 2.0 * static_cast<double>(tokens * config.hidden_size) *
                           static_cast<double>(3 * config.moe_intermediate_size *
                                                   (config.num_experts_per_tok + config.n_shared_experts) +
@@ -119,7 +119,7 @@ void bench_decode(ThreadPool& pool) {
   const Moe moe(config, weights);
   const std::int64_t steps = 32;
   const Tensor x = random_tensor({steps, config.hidden_size}, 5, 1.0);
-  bench::MemoryReadLimit read;
+  MemoryReadLimit read;
   const std::array<std::function<void()>, 2> parts = {
       [&] { read(pool); },
       [&] {
@@ -127,8 +127,8 @@ void bench_decode(ThreadPool& pool) {
           moe.forward(Context{pool}, x.rows(t, t + 1), Sequences::uniform(1, 1), nullptr);
       },
   };
-  const std::vector<double> least = bench::least_seconds(parts, kRounds);
-  const double bandwidth = bench::MemoryReadLimit::kBytes / least[0];
+  const std::vector<double> least = least_seconds(parts, kRounds);
+  const double bandwidth = MemoryReadLimit::kBytes / least[0];
   const double seconds = least[1];
   const double bytes = 4.0 * static_cast<double>(steps * config.hidden_size) *
                        static_cast<double>(3 * config.moe_intermediate_size *

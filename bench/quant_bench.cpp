@@ -9,9 +9,8 @@
 #include <deque>
 #include <string>
 
-#include "integer_limit.h"
+#include "infer/machine_limits.h"
 #include "kernels/linear.h"
-#include "machine_limits.h"
 #include "numerics/small_float.h"
 #include "tensor/tensor.h"
 
@@ -43,8 +42,8 @@ struct Case {
 
 void run(std::size_t threads, int rounds, const std::string& only) {
   ThreadPool pool(threads);
-  bench::MemoryReadLimit memory;
-  bench::IntegerDotLimit integers;
+  MemoryReadLimit memory;
+  IntegerLimit integers;
   std::deque<Case> cases;
   for (const DType dtype : kTypes) {
     if (!only.empty() && dtype_name(dtype) != only) continue;
@@ -52,17 +51,16 @@ void run(std::size_t threads, int rounds, const std::string& only) {
     for (const std::int64_t tokens : {1, 2, 4, 8, 32, 192, 512}) {
       const std::int64_t out =
           tokens <= 8 ? static_cast<std::int64_t>(kStreamed / row_bytes) / 16 * 16 : 2816;
-      cases.push_back({dtype, tokens, out, weights(dtype, out), bench::bench_values(tokens * kIn),
+      cases.push_back({dtype, tokens, out, weights(dtype, out), bench_values(tokens * kIn),
                        std::vector<float>(static_cast<std::size_t>(tokens * out))});
     }
   }
   std::vector<std::function<void()>> parts = {[&] { memory(pool); }, [&] { integers(pool); }};
   for (Case& c : cases)
     parts.push_back([&] { kernels::linear_forward(pool, c.x.data(), c.tokens, c.matrix(), c.y.data()); });
-  const std::vector<double> seconds = bench::least_seconds(parts, rounds);
-  const double bytes_limit = bench::MemoryReadLimit::kBytes / seconds[0];
-  const double operations_limit =
-      bench::IntegerDotLimit::operations() * static_cast<double>(pool.threads()) / seconds[1];
+  const std::vector<double> seconds = least_seconds(parts, rounds);
+  const double bytes_limit = MemoryReadLimit::kBytes / seconds[0];
+  const double operations_limit = IntegerLimit::operations(pool) / seconds[1];
   fmt::print("{} threads: memory read {:.1f} GB/s, integer dot products {:.0f} GOP/s\n", pool.threads(),
              bytes_limit / 1e9, operations_limit / 1e9);
   for (std::size_t i = 0; i < cases.size(); ++i) {

@@ -23,8 +23,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "infer/machine_limits.h"
 #include "kernels/simd_limit.h"
-#include "machine_limits.h"
 #include "model/fp8_weights.h"
 #include "model/random_batch.h"
 #include "model/transformer.h"
@@ -98,14 +98,14 @@ int measure(int argc, char** argv) {
     optimizer.step(context, {.learning_rate = 1e-4}, steps++, optimizer.gradient_norm(context));
     quantize();
   };
-  bench::GemmLimit gemm;
+  GemmLimit gemm;
   const kernels::GemmInput input =
       context.precision == Precision::f32 ? kernels::GemmInput::f32 : kernels::GemmInput::bf16;
   const std::vector<std::function<void()>> parts = {step, [&] { gemm.packed(pool, input); },
                                                     [&] { gemm(pool); }};
-  const std::vector<double> seconds = bench::least_seconds(parts, kSteps);
+  const std::vector<double> seconds = least_seconds(parts, kSteps);
 
-  const std::uint64_t memory = bench::peak_memory();
+  const std::uint64_t memory = peak_memory();
 
   const double tokens = kSequences * kLength;
   const double ours = tokens / seconds[0];
@@ -113,7 +113,7 @@ int measure(int argc, char** argv) {
   // OpenBLAS has no product of bf16 to compare with.
   const double gemm_seconds =
       input == kernels::GemmInput::f32 ? std::min(seconds[1], seconds[2]) : seconds[1];
-  const double peak = bench::GemmLimit::kFlops / gemm_seconds;
+  const double peak = GemmLimit::kFlops / gemm_seconds;
   fmt::print("{} parameters, {} of them activated, {} x {} tokens a step, {} threads\n",
              format_count(static_cast<std::uint64_t>(count_parameters(config).total)),
              format_count(static_cast<std::uint64_t>(count_parameters(config).activated)), kSequences,
@@ -121,7 +121,7 @@ int measure(int argc, char** argv) {
   fmt::print(
       "fathom   {:8.0f} tokens/s  {:6.1f} GFLOP/s, {:.0f} % of GEMM's {:.1f} (OpenBLAS in f32: {:.1f}), peak "
       "memory {}\n",
-      ours, achieved / 1e9, 100.0 * achieved / peak, peak / 1e9, bench::GemmLimit::kFlops / seconds[2] / 1e9,
+      ours, achieved / 1e9, 100.0 * achieved / peak, peak / 1e9, GemmLimit::kFlops / seconds[2] / 1e9,
       format_bytes(memory));
   const Peer peer = measure_peer(file, pool.threads(), context.precision);
   if (peer.tokens_per_second > 0)

@@ -13,6 +13,7 @@ struct ExitStatus {
 };
 inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells count
 
+void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_prepare(CLI::App& app);

@@ -44,6 +44,7 @@ int run_program(int argc, char** argv) {
   fathom::cli::add_inspect(app);
   fathom::cli::add_tokenize(app);
   fathom::cli::add_train(app);
+  fathom::cli::add_bench(app);
   fathom::cli::add_compare(app);
   fathom::cli::add_plan(app);
   fathom::cli::add_needle(app);

@@ -1,10 +1,9 @@
-#include "integer_limit.h"
+#include "kernels/integer_limit.h"
 
-#include <atomic>
 #include <cstdint>
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "integer_limit.cpp"
+#define HWY_TARGET_INCLUDE "kernels/integer_limit.cpp"
 #define FATHOM_SIMD_FOR_INTEGERS
 #include "kernels/simd.h"
 // After simd.h.
@@ -13,7 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
-constexpr std::int64_t kRounds = 200000;
+constexpr std::int64_t kRounds = 30000;
 constexpr int kSums = 6;   // enough to hide latencies
 constexpr int kSteps = 8;  // as of a block of 32 values
 
@@ -57,31 +56,20 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace fathom::kernels {
+namespace {
+
 HWY_EXPORT(MultiplyInRegisters);
 HWY_EXPORT(Operations);
-namespace {
-std::int64_t multiply_in_registers(std::uint32_t seed) {
+
+}  // namespace
+
+std::int64_t multiply_integers(std::uint32_t seed) {
   return HWY_DYNAMIC_DISPATCH(MultiplyInRegisters)(seed);
 }
-double operations_of_a_call() {
+
+double integer_operations() {
   return HWY_DYNAMIC_DISPATCH(Operations)();
 }
-}  // namespace
+
 }  // namespace fathom::kernels
-
-namespace fathom::bench {
-
-void IntegerDotLimit::operator()(ThreadPool& pool) {
-  std::atomic<std::int64_t> sum = 0;
-  pool.parallel_for(pool.threads(), [&](std::size_t thread) {
-    sum += kernels::multiply_in_registers(static_cast<std::uint32_t>(thread) + 0x03050709U);
-  });
-  sum_ += sum;
-}
-
-double IntegerDotLimit::operations() {
-  return kernels::operations_of_a_call();
-}
-
-}  // namespace fathom::bench
 #endif  // HWY_ONCE

@@ -9,7 +9,7 @@
 #include "kernels/packed_gemm.h"
 #include "tensor/tensor.h"
 
-namespace fathom::bench {
+namespace fathom {
 
 /// Least wall time of each of `parts` in seconds, over `rounds` in which they take turns, so that a busy
 /// minute meets all of them.
@@ -38,6 +38,18 @@ class MemoryReadLimit {
   std::uint64_t sum_ = 0;
 };
 
+/// Products of 8-bit codes from registers with the pool's threads (kernels/integer_limit.h): the limit of
+/// whatever multiplies quantised weights.
+class IntegerLimit {
+ public:
+  void operator()(ThreadPool& pool);
+  /// Of one call, two a multiply-add.
+  static double operations(const ThreadPool& pool);
+
+ private:
+  std::int64_t sum_ = 0;
+};
+
 /// A product large enough to run at the machine's speed, with the pool's threads: the limit of whatever
 /// multiplies matrices.
 class GemmLimit {
@@ -56,4 +68,4 @@ class GemmLimit {
   std::vector<float> c_;
 };
 
-}  // namespace fathom::bench
+}  // namespace fathom

@@ -1,4 +1,4 @@
-#include "machine_limits.h"
+#include "infer/machine_limits.h"
 
 #include <algorithm>
 #include <atomic>
@@ -7,8 +7,9 @@
 
 #include "base/progress.h"
 #include "kernels/gemm.h"
+#include "kernels/integer_limit.h"
 
-namespace fathom::bench {
+namespace fathom {
 
 std::vector<double> least_seconds(std::span<const std::function<void()>> parts, int rounds) {
   std::vector<double> least(parts.size(), 1e9);
@@ -60,6 +61,20 @@ void MemoryReadLimit::operator()(ThreadPool& pool) {
   sum_ += total.load();  // kept, or the compiler might not read at all
 }
 
+void IntegerLimit::operator()(ThreadPool& pool) {
+  std::atomic<std::int64_t> sum{0};
+  pool.parallel_for(pool.threads(), [&](std::size_t thread) {
+    constexpr std::uint32_t kAnyCodes = 0x03050709U;
+    sum.fetch_add(kernels::multiply_integers(kAnyCodes + static_cast<std::uint32_t>(thread)),
+                  std::memory_order_relaxed);
+  });
+  sum_ += sum.load();
+}
+
+double IntegerLimit::operations(const ThreadPool& pool) {
+  return kernels::integer_operations() * static_cast<double>(pool.threads());
+}
+
 GemmLimit::GemmLimit() : a_(bench_values(1024 * 1024)), b_(a_), c_(a_.size()) {}
 
 void GemmLimit::operator()(ThreadPool& pool) {
@@ -71,4 +86,4 @@ void GemmLimit::packed(ThreadPool& pool, kernels::GemmInput input) {
                        kernels::gemm_rows(b_.data(), 1024, 1024), c_.data(), 1024, false);
 }
 
-}  // namespace fathom::bench
+}  // namespace fathom

@@ -1,0 +1,154 @@
+// `fathom bench`: how fast a model runs here, beside what this machine can do.
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cctype>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "cli/commands.h"
+#include "cli/common_options.h"
+#include "infer/speed.h"
+#include "infer/text_model.h"
+#include "model/load.h"
+#include "model/synthetic_weights.h"
+
+namespace fathom::cli {
+namespace {
+
+struct BenchOptions {
+  std::string model;
+  std::string synthetic;
+  std::vector<std::int64_t> prompts = {256};
+  std::vector<std::int64_t> depths = {0, 2048};
+  std::vector<std::int64_t> batches = {1, 8};
+  int rounds = 5;
+  std::size_t threads = 0;
+  bool json = false;
+};
+
+/// A type by its name in any case.
+DType type_named(std::string name) {
+  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  if (const auto type = block_dtype_from_name(name)) return *type;
+  if (const auto type = dtype_from_name(name)) return *type;
+  throw UsageError(
+      fmt::format("--synthetic {}: there is no such type; Q4_0, Q4_K, Q8_0 and BF16 are some", name));
+}
+
+LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
+  if (options.synthetic.empty()) {
+    TextModel model = load_text_model(options.model);
+    return {std::move(model.config), std::move(model.weights)};
+  }
+  const std::filesystem::path named(options.model);
+  LoadedModel model{load_model_config(std::filesystem::is_directory(named) ? named / "config.json" : named),
+                    {}};
+  model.weights = synthetic_weights(pool, model.config, type_named(options.synthetic), 1);
+  return model;
+}
+
+/// Whether most bytes of a token's weights are multiplied as integers.
+bool is_integer_model(const TransformerWeights& weights) {
+  const BlockWeights& last = weights.layers.back();
+  const LinearWeight& map = last.moe.experts.empty() ? last.mlp.gate_proj : last.moe.experts[0].gate_proj;
+  return is_block_quantized(map.weight.dtype());
+}
+
+std::vector<SpeedCase> cases(const BenchOptions& options) {
+  std::vector<SpeedCase> all;
+  for (const std::int64_t tokens : options.prompts) all.push_back({tokens, 1, 0});
+  for (const std::int64_t depth : options.depths)
+    for (const std::int64_t batch : options.batches) all.push_back({1, batch, depth});
+  return all;
+}
+
+nlohmann::ordered_json json_of(const SpeedResult& result, bool integers) {
+  return {{"tokens", result.what.tokens},
+          {"sequences", result.what.sequences},
+          {"depth", result.what.depth},
+          {"tokens_per_second", result.tokens_per_second()},
+          {"limit_tokens_per_second",
+           static_cast<double>(result.what.tokens * result.what.sequences) / result.least_seconds(integers)},
+          {"weight_bytes", result.cost.weight_bytes},
+          {"cache_bytes", result.cost.cache_bytes},
+          {"weight_operations", result.cost.weight_operations},
+          {"attention_operations", result.cost.attention_operations},
+          {"experts_touched", result.cost.experts_touched},
+          {"memory_bytes_per_second", result.machine.bytes_per_second},
+          {"integer_operations_per_second", result.machine.integer_operations},
+          {"float_operations_per_second", result.machine.float_operations}};
+}
+
+void print_row(const SpeedResult& result, bool integers) {
+  const std::string what = result.what.tokens > 1 ? fmt::format("prefill {}", result.what.tokens)
+                                                  : fmt::format("decode, batch {}", result.what.sequences);
+  const double share = result.least_seconds(integers) / result.seconds;
+  fmt::print("{:<18} {:>7} {:>10.2f} {:>10.2f} {:>6.0f} % {:>9.2f} {:>9.1f} {:>8.1f} {:>8.0f} {:>8.0f}\n",
+             what, result.what.depth, result.tokens_per_second(), result.tokens_per_second() / share,
+             100 * share, result.cost.weight_bytes * 1e-9, result.cost.experts_touched,
+             result.machine.bytes_per_second * 1e-9, result.machine.integer_operations * 1e-9,
+             result.machine.float_operations * 1e-9);
+}
+
+void run_bench(const BenchOptions& options) {
+  ThreadPool pool(options.threads);
+  const LoadedModel loaded = model_to_measure(options, pool);
+  std::int64_t positions = 1;
+  for (const SpeedCase& what : cases(options)) positions = std::max(positions, what.depth + what.tokens);
+  const Transformer model(loaded.config, loaded.weights, positions);
+  const Context context{pool};
+  const bool integers = is_integer_model(loaded.weights);
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  if (!options.json)
+    fmt::print("{} threads\n{:<18} {:>7} {:>10} {:>10} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8}\n", pool.threads(),
+               "", "behind", "tokens/s", "limit", "share", "GB a pass", "experts", "GB/s", "int GOP/s",
+               "f32 GF/s");
+  for (const SpeedCase& what : cases(options)) {
+    const SpeedResult result = measure_speed(context, model, loaded.weights, what, options.rounds);
+    if (options.json) {
+      all.push_back(json_of(result, integers));
+    } else {
+      print_row(result, integers);
+    }
+  }
+  if (options.json) fmt::print("{}\n", all.dump(2));
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand(
+      "bench",
+      "Measure a model's prefill and decode beside the limits of this machine's memory and arithmetic");
+  command
+      ->add_option(
+          "model", options->model,
+          "Model folder or file; with --synthetic a config.json is enough, and no weights are needed")
+      ->required();
+  command->add_option("--synthetic", options->synthetic,
+                      "Make up weights of this type (Q4_0, Q4_K, Q8_0, BF16, ...) for the model's shapes");
+  command->add_option("--prompt", options->prompts, "Tokens of prompts to read at once")
+      ->delimiter(',')
+      ->check(at_least(2));
+  command->add_option("--depth", options->depths, "Tokens in the cache before a decoded one")
+      ->delimiter(',')
+      ->check(at_least(0));
+  command->add_option("--batch", options->batches, "Sequences that decode together")
+      ->delimiter(',')
+      ->check(at_least(1));
+  command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
+  add_threads_option(*command, options->threads);
+  command->add_flag("--json", options->json, "Print a list of measurements with all their parts");
+  command->callback([options] { run_bench(*options); });
+}
+
+}  // namespace fathom::cli
