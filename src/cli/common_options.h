@@ -10,6 +10,10 @@ namespace fathom::cli {
 /// The longest text that a command takes from one `--file`.
 inline constexpr std::uint64_t kMaxTextBytes = std::uint64_t{1} << 30U;
 
+/// What the commands that run a model take for one.
+inline constexpr const char* kModelHelp =
+    "Folder with config.json, tokenizer.json and safetensors, or of a training run; or a .gguf file";
+
 /// For whole numbers from `least` on; CLI11's own checks of signs name a limit of 300 digits.
 inline CLI::Range at_least(std::int64_t least) {
   return {least, std::numeric_limits<std::int64_t>::max()};

@@ -57,10 +57,10 @@ void add_inspect(CLI::App& app) {
       "inspect",
       "Show a checkpoint's tensors, config, parameter counts and memory, or what prepared data holds");
   command
-      ->add_option(
-          "path", options->path,
-          "A safetensors file, a model folder, the folder of a training run, a config.json, or a folder "
-          "that `fathom prepare` made")
+      ->add_option("path", options->path,
+                   "A safetensors or .gguf file, a model folder, the folder of a training run, a "
+                   "config.json, or a folder "
+                   "that `fathom prepare` made")
       ->required();
   command->add_flag("--json", options->json, "Print everything as JSON");
   command->add_flag("--check", options->check, "Of prepared data: read every shard and verify its checksum");

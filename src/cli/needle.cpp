@@ -120,10 +120,7 @@ void add_needle(CLI::App& app) {
   NeedleOptions& needle = options->needle;
   CLI::App* command = app.add_subcommand(
       "needle", "Hide a fact in long texts and ask for it: accuracy by length and depth, as a picture");
-  command
-      ->add_option("model", options->model,
-                   "Folder with config.json, tokenizer.json and safetensors, or the folder of a training run")
-      ->required();
+  command->add_option("model", options->model, kModelHelp)->required();
   command
       ->add_option(
           "--lengths", needle.lengths,

@@ -159,10 +159,7 @@ void add_run(CLI::App& app) {
   generation.sampling.top_p = 0.95;
 
   CLI::App* command = app.add_subcommand("run", "Continue a text");
-  command
-      ->add_option("model", options->model,
-                   "Folder with config.json, tokenizer.json and safetensors, or the folder of a training run")
-      ->required();
+  command->add_option("model", options->model, kModelHelp)->required();
   command->add_option("prompt", options->prompt, "The text to continue (default: standard input)");
   command->add_option("--file", options->file, "A file with the text to continue");
   command

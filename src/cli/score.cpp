@@ -96,10 +96,7 @@ void add_score(CLI::App& app) {
   auto options = std::make_shared<ScoreOptions>();
   CLI::App* command =
       app.add_subcommand("score", "Log-probability of each token of a text, and its perplexity");
-  command
-      ->add_option("model", options->model,
-                   "Folder with config.json, tokenizer.json and safetensors, or the folder of a training run")
-      ->required();
+  command->add_option("model", options->model, kModelHelp)->required();
   command->add_option("--tokens", options->tokens, "Token ids, as 1,2,3");
   command->add_option("--text", options->text, "The text");
   command->add_option("--file", options->file, "A file with the text");

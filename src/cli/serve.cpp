@@ -107,10 +107,7 @@ void serve(const ServeOptions& options, Communicator& job) {
 void add_serve(CLI::App& app) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* command = app.add_subcommand("serve", "Answer requests over HTTP, as OpenAI's API has them");
-  command
-      ->add_option("model", options->model,
-                   "Folder with config.json, tokenizer.json and safetensors, or the folder of a training run")
-      ->required();
+  command->add_option("model", options->model, kModelHelp)->required();
   command->add_option("--host", options->http.host, "Address to listen on; 0.0.0.0: all of this machine's")
       ->capture_default_str();
   command->add_option("--port", options->http.port, "0: any that is free")

@@ -16,7 +16,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/token_list.h"
-#include "infer/text_model.h"
+#include "infer/named_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace fathom::cli {
@@ -46,7 +46,7 @@ std::string printable(std::string_view bytes) {
 }
 
 void tokenize(const TokenizeOptions& options) {
-  const Tokenizer tokenizer = Tokenizer::load(follow_run(options.model));
+  const Tokenizer tokenizer = load_named_tokenizer(options.model);
   if (options.ids_given->count() > 0) {
     const std::string text = tokenizer.decode(parse_token_list(options.ids, "--decode"), options.no_special);
     fmt::print("{}", options.json ? printable(text) + "\n" : text);
@@ -71,7 +71,7 @@ void add_tokenize(CLI::App& app) {
       app.add_subcommand("tokenize", "Show the token ids of a text, or the text of token ids");
   command
       ->add_option("model", options->model,
-                   "Folder with tokenizer.json, or of a training run, or such a file")
+                   "Folder with tokenizer.json, or of a training run, or such a file, or a .gguf file")
       ->required();
   options->text_given = command->add_option("--text", options->text, "The text (default: standard input)");
   options->file_given = command->add_option("--file", options->file, "A file with the text");

@@ -5,8 +5,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "infer/named_tokenizer.h"
 #include "infer/sampler.h"
 #include "io/checkpoint_folder.h"
+#include "io/gguf.h"
+#include "model/gguf_load.h"
+#include "model/gguf_tokenizer.h"
 
 namespace fathom {
 
@@ -30,7 +34,7 @@ fs::path find_model_folder(const fs::path& named) {
   std::error_code ignored;
   require(fs::exists(named, ignored),
           "{}: no such folder; give a folder with config.json, tokenizer.json and "
-          "safetensors",
+          "safetensors, or a .gguf file",
           named.string());
   require(fs::is_directory(named, ignored), "{}: not a folder; give the folder that holds the model",
           named.string());
@@ -42,7 +46,18 @@ fs::path find_model_folder(const fs::path& named) {
   return folder;
 }
 
+Tokenizer load_named_tokenizer(const fs::path& named) {
+  if (is_gguf_path(named)) return Tokenizer(gguf_tokenizer_spec(GgufFile(named)));
+  return Tokenizer::load(follow_run(named));
+}
+
 TextModel load_text_model(const fs::path& named) {
+  if (is_gguf_path(named)) {
+    const GgufFile file(named);
+    Tokenizer tokenizer{gguf_tokenizer_spec(file)};
+    LoadedModel model = load_gguf_model(file);
+    return {named, std::move(model.config), std::move(model.weights), std::move(tokenizer)};
+  }
   fs::path folder = find_model_folder(named);
   Tokenizer tokenizer = Tokenizer::load(folder);  // first: a fault here shows before large files are opened
   LoadedModel model = load_model(folder);

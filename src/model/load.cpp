@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "io/checkpoint_folder.h"
 #include "model/checkpoint_match.h"
+#include "model/read_as_stored.h"
 #include "numerics/block_scale.h"
 #include "numerics/convert.h"
 #include "tensor/block_scaled.h"
@@ -60,23 +61,6 @@ class Loader {
   CheckpointFolder checkpoint_;
 };
 
-/// Whether inference reads the parameter as it is stored, through a kernel for each type.
-bool is_read_as_stored(ParameterKind kind) {
-  switch (kind) {
-    case ParameterKind::embedding:
-    case ParameterKind::head:
-    case ParameterKind::linear:
-    case ParameterKind::expert:
-      return true;
-    case ParameterKind::norm:
-    case ParameterKind::router:
-    case ParameterKind::router_bias:
-    case ParameterKind::bias:
-      return false;
-  }
-  return false;
-}
-
 /// The place of element `index` in a tensor of `shape`: "[5, 17]".
 std::string place_text(const Shape& shape, std::int64_t index) {
   Shape place(shape.size());
@@ -101,6 +85,22 @@ std::optional<std::string> non_finite_value(const std::string& name, const Tenso
 }
 
 }  // namespace
+
+bool is_read_as_stored(ParameterKind kind) {
+  switch (kind) {
+    case ParameterKind::embedding:
+    case ParameterKind::head:
+    case ParameterKind::linear:
+    case ParameterKind::expert:
+      return true;
+    case ParameterKind::norm:
+    case ParameterKind::router:
+    case ParameterKind::router_bias:
+    case ParameterKind::bias:
+      return false;
+  }
+  return false;
+}
 
 LoadedModel load_model(const std::filesystem::path& folder) {
   const Loader loader(folder);
@@ -131,7 +131,7 @@ std::optional<std::string> find_non_finite(const ModelConfig& config, const Tran
       weights;  // shares the tensors; `visit_parameters` wants to be able to change them
   std::optional<std::string> found;
   visit_parameters(config, views, [&](const ParameterSpec& spec, Tensor& value, Tensor* scale) {
-    if (!found) found = non_finite_value(spec.name, value);
+    if (!found && value.defined()) found = non_finite_value(spec.name, value);
     if (!found && scale != nullptr && scale->defined())
       found = non_finite_value(scale_name(spec.name), *scale);
   });

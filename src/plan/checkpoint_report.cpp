@@ -1,9 +1,13 @@
 #include "plan/checkpoint_report.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "io/checkpoint_folder.h"
+#include "io/gguf.h"
+#include "model/gguf_config.h"
+#include "model/gguf_load.h"
 #include "tensor/block_scaled.h"
 
 namespace fathom {
@@ -11,24 +15,46 @@ namespace {
 
 constexpr std::string_view kConfigName = "config.json";
 
+void add_tensor(CheckpointReport& report, const TensorEntry& entry, const std::string& file) {
+  report.tensors.push_back({entry, file});
+  const auto elements = static_cast<std::uint64_t>(element_count(entry.shape));
+  for (CheckpointReport::Totals* totals : {&report.by_dtype[entry.dtype], &report.totals}) {
+    ++totals->tensors;
+    totals->elements += elements;
+    totals->bytes += entry.bytes;
+  }
+}
+
 void add_file(CheckpointReport& report, const SafetensorsFile& file) {
   const std::string name = file.path().filename().string();
   report.files.push_back({name, std::filesystem::file_size(file.path()), file.entries().size()});
   report.metadata.insert(file.metadata().begin(), file.metadata().end());
-  for (const TensorEntry& entry : file.entries()) {
-    report.tensors.push_back({entry, name});
-    const auto elements = static_cast<std::uint64_t>(element_count(entry.shape));
-    for (CheckpointReport::Totals* totals : {&report.by_dtype[entry.dtype], &report.totals}) {
-      ++totals->tensors;
-      totals->elements += elements;
-      totals->bytes += entry.bytes;
-    }
-  }
+  for (const TensorEntry& entry : file.entries()) add_tensor(report, entry, name);
 }
 
-void set_config(CheckpointReport& report, const std::filesystem::path& file) {
-  report.config = load_model_config(file);
+void set_config(CheckpointReport& report, ModelConfig config) {
+  report.config = std::move(config);
   report.parameters = count_parameters(*report.config);
+}
+
+/// A model whose weights stay as they are stored, and whose metadata say what they are.
+void inspect_gguf(CheckpointReport& report, const std::filesystem::path& path) {
+  const GgufFile file(path);
+  for (const GgufFile::Part& part : file.parts()) {
+    const std::string name = part.path.filename().string();
+    report.files.push_back({name, part.bytes, part.tensors.size()});
+    for (const GgufTensor& tensor : part.tensors)
+      add_tensor(report,
+                 {tensor.name, std::string(tensor.type->name), tensor.shape, tensor.offset, tensor.bytes},
+                 name);
+  }
+  for (const auto& [key, value] : file.metadata().entries()) report.metadata[key] = gguf_value_text(value);
+  try {
+    set_config(report, gguf_model_config(file));
+    (void)load_gguf_model(file);  // names, shapes and types; weights are not read
+  } catch (const Error& error) {
+    report.config_problem = error.what();
+  }
 }
 
 void inspect_folder(CheckpointReport& report, const std::filesystem::path& folder) {
@@ -38,14 +64,14 @@ void inspect_folder(CheckpointReport& report, const std::filesystem::path& folde
   require(has_config || has_weights, "{}: holds no {}, {} or {}", folder.string(), kConfigName,
           kSingleFileName, kIndexFileName);
   if (!has_weights) {
-    set_config(report, folder / kConfigName);
+    set_config(report, load_model_config(folder / kConfigName));
     return;
   }
   const CheckpointFolder checkpoint(folder);
   for (const auto& file : checkpoint.files()) add_file(report, *file);
   if (!has_config) return;
   try {
-    set_config(report, folder / kConfigName);
+    set_config(report, load_model_config(folder / kConfigName));
     report.match = match_checkpoint(*report.config, checkpoint);
   } catch (const Error& error) {
     report.config_problem = error.what();
@@ -80,8 +106,10 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path) {
     inspect_folder(report, path);
   } else if (name == kIndexFileName) {
     inspect_folder(report, path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+  } else if (is_gguf_path(path)) {
+    inspect_gguf(report, path);
   } else if (path.extension() == ".json") {
-    set_config(report, path);
+    set_config(report, load_model_config(path));
   } else {
     add_file(report, SafetensorsFile(path));
   }

@@ -1,0 +1,119 @@
+#include "model/gguf_load.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "io/gguf.h"
+#include "model/gguf_config.h"
+#include "model/gguf_halves.h"
+#include "model/gguf_names.h"
+#include "model/read_as_stored.h"
+#include "numerics/convert.h"
+#include "tensor/block_scaled.h"
+
+namespace fathom {
+namespace {
+
+class GgufLoader {
+ public:
+  explicit GgufLoader(const GgufFile& file) : file_(file), config_(gguf_model_config(file)) {
+    const std::string prefix = gguf_layer_name(config_.num_hidden_layers, "nextn.");
+    const bool has_mtp =
+        std::ranges::any_of(file_.names(), [&](const std::string& name) { return name.starts_with(prefix); });
+    if (config_.num_nextn_predict_layers > 0 && !has_mtp) {
+      log_info("{}: no weights of the {} MTP module(s) that it announces; going on without",
+               file.path().string(), config_.num_nextn_predict_layers);
+      config_.num_nextn_predict_layers = 0;
+    }
+  }
+
+  LoadedModel load() {
+    LoadedModel model{config_, {}};
+    visit_parameters(model.config, model.weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
+      value = parameter(spec, model.weights);
+    });
+    tie_head(model.config, model.weights);
+    require_all_used();
+    return model;
+  }
+
+ private:
+  Tensor parameter(const ParameterSpec& spec, const TransformerWeights& weights) {
+    const GgufPlace place = gguf_place(spec);
+    if (place.expert >= 0) return expert(spec, place);
+    if (place.tensor.ends_with(kGgufBothHalves) && !file_.contains(place.tensor))
+      return joined_kv_b(spec.layer);
+    if (spec.kind == ParameterKind::router_bias && !file_.contains(place.tensor))
+      return Tensor::zeros(spec.shape);
+    if (place.tensor.ends_with("nextn.shared_head_norm.weight") && !file_.contains(place.tensor))
+      return weights.norm;
+    Tensor tensor = stored(place.tensor, spec.shape, spec.sizes);
+    return is_read_as_stored(spec.kind) ? tensor : to_f32(tensor);
+  }
+
+  /// A matrix of the merged tensor of all experts.
+  Tensor expert(const ParameterSpec& spec, const GgufPlace& place) {
+    const std::string sizes = "n_routed_experts × " + spec.sizes;
+    const Tensor merged =
+        stored(place.tensor, {config_.n_routed_experts, spec.shape[0], spec.shape[1]}, sizes);
+    return merged.rows(place.expert, place.expert + 1).reshape(spec.shape);
+  }
+
+  [[nodiscard]] Tensor joined_kv_b(std::int64_t layer) {
+    KvHalves halves;
+    halves.k_b = half(gguf_layer_name(layer, kGgufKeyHalf), config_.kv_lora_rank, config_.qk_nope_head_dim,
+                      "num_attention_heads × kv_lora_rank × qk_nope_head_dim");
+    halves.v_b = half(gguf_layer_name(layer, kGgufValueHalf), config_.v_head_dim, config_.kv_lora_rank,
+                      "num_attention_heads × v_head_dim × kv_lora_rank");
+    return join_halves(config_, halves);
+  }
+
+  /// [heads, out, in]; ik_llama.cpp writes the same as a matrix [heads · out, in].
+  Tensor half(const std::string& name, std::int64_t out, std::int64_t in, std::string_view sizes) {
+    const std::int64_t heads = config_.num_attention_heads;
+    const GgufTensor* entry = file_.find(name);
+    const bool flat = entry != nullptr && entry->shape == Shape{heads * out, in};
+    return stored(name, flat ? Shape{heads * out, in} : Shape{heads, out, in}, sizes)
+        .reshape({heads, out, in});
+  }
+
+  Tensor stored(const std::string& name, const Shape& shape, std::string_view sizes) {
+    used_.insert(name);
+    Tensor tensor = file_.get(name, shape, sizes);
+    require(is_plain_float(tensor.dtype()) || is_block_quantized(tensor.dtype()),
+            "{}: tensor {} is of type {}, expected floats", file_.path().string(), name,
+            dtype_name(tensor.dtype()));
+    return tensor;
+  }
+
+  /// A file with tensors that the config has no place for is of another model than it says.
+  void require_all_used() const {
+    for (const std::string& name : file_.names())
+      require(used_.contains(name) || is_passed_over(name),
+              "{}: tensor {} has no place in the model that it describes", file_.path().string(),
+              printable(name));
+  }
+
+  [[nodiscard]] static bool is_passed_over(std::string_view name) {
+    for (const std::string_view end :
+         {kGgufKeyHalf, kGgufValueHalf, std::string_view("rope_freqs.weight"),
+          std::string_view(".nextn.embed_tokens.weight"), std::string_view(".nextn.shared_head_head.weight")})
+      if (name.ends_with(end)) return true;
+    return false;
+  }
+
+  const GgufFile& file_;
+  ModelConfig config_;
+  std::set<std::string, std::less<>> used_;
+};
+
+}  // namespace
+
+LoadedModel load_gguf_model(const GgufFile& file) {
+  return GgufLoader(file).load();
+}
+
+}  // namespace fathom
