@@ -15,6 +15,7 @@ inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells count
 
 void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_prepare(CLI::App& app);
 void add_run(CLI::App& app);

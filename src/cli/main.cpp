@@ -42,6 +42,7 @@ int run_program(int argc, char** argv) {
   fathom::cli::add_serve(app);
   fathom::cli::add_score(app);
   fathom::cli::add_inspect(app);
+  fathom::cli::add_convert(app);
   fathom::cli::add_tokenize(app);
   fathom::cli::add_train(app);
   fathom::cli::add_bench(app);

@@ -28,7 +28,7 @@ void SafetensorsWriter::write(std::string_view name, const Tensor& values) {
   if (values.dtype() == stored) {
     file_.write_at(entry.offset, values.bytes());
   } else {
-    require(is_plain_float(stored) && is_plain_float(values.dtype()),
+    require(is_plain_float(stored) && (is_plain_float(values.dtype()) || is_block_quantized(values.dtype())),
             "{}: tensor {} is of type {}, the file stores {}", path().string(), printable(name),
             dtype_name(values.dtype()), entry.dtype);
     write_converted(entry, values, stored);
@@ -37,14 +37,14 @@ void SafetensorsWriter::write(std::string_view name, const Tensor& values) {
 }
 
 void SafetensorsWriter::write_converted(const TensorEntry& entry, const Tensor& values, DType stored) {
-  constexpr std::int64_t kPiece = 1 << 16;  // elements converted at a time
+  constexpr std::int64_t kPiece = 1 << 16;  // elements converted at a time, whole blocks of any type
   std::vector<float> wide(kPiece);
   std::vector<std::byte> narrow(kPiece * dtype_size(stored));
   const auto* source = static_cast<const std::byte*>(values.data());
   for (std::int64_t at = 0; at < values.size(); at += kPiece) {
     const std::int64_t count = std::min(kPiece, values.size() - at);
     const auto begin = static_cast<std::size_t>(at);
-    widen_to_f32(source + begin * dtype_size(values.dtype()), values.dtype(), count, wide.data());
+    widen_to_f32(source + stored_bytes(values.dtype(), at), values.dtype(), count, wide.data());
     require(narrow_from_f32(wide.data(), count, stored, narrow.data()),
             "{}: tensor {} holds a value too large for {}; store it as BF16 or F32", path().string(),
             printable(entry.name), entry.dtype);

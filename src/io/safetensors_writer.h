@@ -21,10 +21,10 @@ class SafetensorsWriter {
   SafetensorsWriter(const std::filesystem::path& path, const std::vector<StoredTensor>& tensors,
                     TensorMetadata metadata = {{"format", "pt"}});
 
-  /// Writes the values of one tensor. F32, BF16 and F16 are converted to the stored type, rounding to
-  /// nearest; other types must be what is stored. Throws `Error` naming file and tensor when it is not part
-  /// of the file, was written before, has another shape or type, or holds a value too large for the stored
-  /// type.
+  /// Writes the values of one tensor. F32, BF16, F16 and types of blocks are converted to the stored type,
+  /// rounding to nearest; other types must be what is stored. Throws `Error` naming file and tensor when it
+  /// is not part of the file, was written before, has another shape or type, or holds a value too large for
+  /// the stored type.
   void write(std::string_view name, const Tensor& values);
 
   /// Whether each tensor has been written.

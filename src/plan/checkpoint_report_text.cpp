@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "io/gguf.h"
 #include "plan/checkpoint_report.h"
 #include "plan/name_groups.h"
 #include "plan/text_table.h"
@@ -88,7 +89,9 @@ std::vector<TableRow> summary_rows(const CheckpointReport& report) {
   if (!report.files.empty()) {
     std::uint64_t bytes = 0;
     for (const CheckpointReport::File& file : report.files) bytes += file.bytes;
-    rows.push_back({"files", fmt::format("{}, {}", plural(report.files.size(), "safetensors file"),
+    rows.push_back({"files", fmt::format("{}, {}",
+                                         plural(report.files.size(),
+                                                is_gguf_path(report.path) ? "GGUF file" : "safetensors file"),
                                          format_bytes(bytes))});
   }
   if (report.config) {
