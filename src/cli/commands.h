@@ -18,6 +18,7 @@ void add_compare(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_prepare(CLI::App& app);
+void add_quantize(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
 void add_serve(CLI::App& app);
