@@ -2,7 +2,7 @@
 //   training   forward and backward of whole sequences, against a large GEMM (GFLOP/s)
 //   decode     one token over the latent cache, absorbed, against the slower of that GEMM and of reading
 //   memory
-// usage: attention_bench [threads]
+// usage: attention_bench [threads [training|decode]]
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -74,33 +75,39 @@ void training(ThreadPool& pool, GemmLimit& gemm_limit, std::int64_t heads, std::
       100 * backward / limit, limit * 1e-9);
 }
 
-void decode(ThreadPool& pool, GemmLimit& gemm_limit, std::int64_t length) {
+void decode(ThreadPool& pool, GemmLimit& gemm_limit, std::int64_t length, kernels::LatentType type) {
   constexpr std::int64_t kHeads = 16;  // DeepSeek-V2-Lite
   constexpr std::int64_t kLatent = 512;
   constexpr std::int64_t kRope = 64;
   constexpr std::int64_t kWidth = kLatent + kRope;
   const std::vector<float> q = bench_values(kHeads * kWidth);
-  const std::vector<float> cache = bench_values(length * kWidth);
+  const kernels::LatentLayout layout{type, kLatent, kRope};
+  Tensor memory = Tensor::empty({length * layout.row_bytes()}, DType::u8);
+  auto* page = static_cast<std::byte*>(memory.data());
+  const kernels::LatentRows cache{layout, &page, 0, length};
+  kernels::store_latent_rows(pool, cache, 0, length, bench_values(length * kWidth).data());
   std::vector<float> out(static_cast<std::size_t>(kHeads * kLatent));
   MemoryReadLimit read;
   const std::array<std::function<void()>, 3> parts = {[&] { gemm_limit(pool); }, [&] { read(pool); },
                                                       [&] {
                                                         kernels::latent_attention(
                                                             pool, {kHeads, kLatent, kRope, 0.1F}, q.data(), 1,
-                                                            cache.data(), length, out.data());
+                                                            cache, length, out.data());
                                                       }};
   const std::vector<double> seconds = least_seconds(parts, kRounds);
   const double flops = 2.0 * kHeads * static_cast<double>(length) * (kWidth + kLatent);
-  const double bytes = 4.0 * kWidth * static_cast<double>(length);
+  const double bytes = static_cast<double>(layout.row_bytes()) * static_cast<double>(length);
   const double gemm = GemmLimit::kFlops / seconds[0];
   const double bandwidth = MemoryReadLimit::kBytes / seconds[1];
   const double limit = std::max(flops / gemm, bytes / bandwidth);
   fmt::print(
-      "decode    {} heads {} + {} behind {:5} tokens: {:.3f} ms, {:6.1f} GFLOP/s, {:5.1f} GB/s = {:3.0f} % "
+      "decode    {} heads {} + {} behind {:5} tokens, {:7}: {:.3f} ms, {:6.1f} GFLOP/s, {:5.1f} GB/s = "
+      "{:3.0f} % "
       "of "
       "the limit (GEMM {:.1f} GFLOP/s, memory {:.1f} GB/s)\n",
-      kHeads, kLatent, kRope, length, seconds[2] * 1e3, flops / seconds[2] * 1e-9, bytes / seconds[2] * 1e-9,
-      100 * limit / seconds[2], gemm * 1e-9, bandwidth * 1e-9);
+      kHeads, kLatent, kRope, length, kernels::latent_type_name(type), seconds[2] * 1e3,
+      flops / seconds[2] * 1e-9, bytes / seconds[2] * 1e-9, 100 * limit / seconds[2], gemm * 1e-9,
+      bandwidth * 1e-9);
 }
 
 }  // namespace
@@ -109,13 +116,18 @@ void decode(ThreadPool& pool, GemmLimit& gemm_limit, std::int64_t length) {
 int main(int argc, char** argv) {
   fathom::kernels::limit_simd_by_environment();
   fathom::ThreadPool pool(argc > 1 ? static_cast<std::size_t>(std::strtoul(argv[1], nullptr, 10)) : 0);
+  const std::string_view part = argc > 2 ? argv[2] : "";
   fmt::print("{} threads\n", pool.threads());
   fathom::GemmLimit gemm_limit;
-  fathom::training(pool, gemm_limit, 8, 32, 16, 32, 1024);
-  fathom::training(pool, gemm_limit, 8, 64, 32, 64, 256);
-  fathom::training(pool, gemm_limit, 8, 64, 32, 64, 1024);
-  fathom::training(pool, gemm_limit, 4, 128, 64, 128, 1024);
-  fathom::training(pool, gemm_limit, 4, 64, 32, 64, 4096);
-  fathom::decode(pool, gemm_limit, 2048);
-  fathom::decode(pool, gemm_limit, 16384);
+  if (part != "decode") {
+    fathom::training(pool, gemm_limit, 8, 32, 16, 32, 1024);
+    fathom::training(pool, gemm_limit, 8, 64, 32, 64, 256);
+    fathom::training(pool, gemm_limit, 8, 64, 32, 64, 1024);
+    fathom::training(pool, gemm_limit, 4, 128, 64, 128, 1024);
+    fathom::training(pool, gemm_limit, 4, 64, 32, 64, 4096);
+  }
+  if (part != "training")
+    for (const std::int64_t length : {2048, 16384})
+      for (const fathom::kernels::LatentType type : fathom::kernels::kLatentTypes)
+        fathom::decode(pool, gemm_limit, length, type);
 }

@@ -24,6 +24,7 @@ namespace fathom::cli {
 namespace {
 
 struct BenchOptions {
+  LatentType cache_type = kDefaultCacheType;
   std::string model;
   std::string synthetic;
   std::vector<std::int64_t> prompts = {256};
@@ -111,7 +112,8 @@ void run_bench(const BenchOptions& options) {
     fmt::print("{} threads\n{:<18} {:>7} {:>10} {:>10} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8}\n", pool.threads(),
                "", "behind", "tokens/s", "limit", "share", "GB a pass", "experts", "GB/s", "int GOP/s",
                "f32 GF/s");
-  for (const SpeedCase& what : cases(options)) {
+  for (SpeedCase what : cases(options)) {
+    what.cache_type = options.cache_type;
     const SpeedResult result = measure_speed(context, model, loaded.weights, what, options.rounds);
     if (options.json) {
       all.push_back(json_of(result, integers));
@@ -146,6 +148,7 @@ void add_bench(CLI::App& app) {
       ->delimiter(',')
       ->check(at_least(1));
   command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
+  add_cache_type_option(*command, options->cache_type);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print a list of measurements with all their parts");
   command->callback([options] { run_bench(*options); });

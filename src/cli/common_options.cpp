@@ -1,11 +1,25 @@
 #include "cli/common_options.h"
 
+#include <map>
+#include <string>
+
 namespace fathom::cli {
 
 void add_threads_option(CLI::App& command, std::size_t& threads) {
   constexpr int kMostThreads = 1024;
   command.add_option("--threads", threads, "Threads to use (default: all of the machine)")
       ->check(CLI::Range(1, kMostThreads));
+}
+
+void add_cache_type_option(CLI::App& command, LatentType& type) {
+  std::map<std::string, LatentType> types;
+  for (const LatentType each : kernels::kLatentTypes) types.emplace(kernels::latent_type_name(each), each);
+  command
+      .add_option("--cache-type", type,
+                  "How latent caches are stored: f32, f16, bf16, or in a byte a value f8_e4m3 or q8 "
+                  "(default: f16)")
+      ->transform(CLI::CheckedTransformer(types).description(""))
+      ->option_text("TYPE");
 }
 
 }  // namespace fathom::cli

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "model/latent_cache.h"
+
 namespace fathom::cli {
 
 /// The longest text that a command takes from one `--file`.
@@ -21,5 +23,12 @@ inline CLI::Range at_least(std::int64_t least) {
 
 /// Adds `--threads` as every command that computes has it: 1 to 1024, by default (0 here) all of the machine.
 void add_threads_option(CLI::App& command, std::size_t& threads);
+
+/// f16 takes as much memory and time as bf16 and rounds eight times finer; latents are normalised, so that
+/// its range is wide enough.
+inline constexpr LatentType kDefaultCacheType = LatentType::f16;
+
+/// Adds `--cache-type`.
+void add_cache_type_option(CLI::App& command, LatentType& type);
 
 }  // namespace fathom::cli

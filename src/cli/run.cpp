@@ -38,6 +38,7 @@ struct RunOptions {
   std::string draft_model;
   SpeculationOptions speculation;
   std::optional<std::uint64_t> seed;
+  LatentType cache_type = kDefaultCacheType;
   std::size_t threads = 0;
   bool json = false;
   bool echo = false;
@@ -135,7 +136,7 @@ void run(const RunOptions& options) {
   std::optional<Speculation> speculation;
   if (drafter.get() != nullptr) speculation.emplace(model.config, *drafter.get(), options.speculation);
   const Generator generator(context, transformer, model.tokenizer, model.end_of_text(),
-                            speculation ? &*speculation : nullptr);
+                            speculation ? &*speculation : nullptr, options.cache_type);
 
   const InterruptFlag interrupt;
   if (options.echo && !options.json) show(text);
@@ -199,6 +200,7 @@ void add_run(CLI::App& app) {
       ->add_option("--draft-tokens", options->speculation.most_drafts,
                    "Tokens to draft at a time, at most; how many adapts to what pays")
       ->capture_default_str();
+  add_cache_type_option(*command, options->cache_type);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");

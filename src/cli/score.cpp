@@ -27,6 +27,7 @@ struct ScoreOptions {
   std::optional<std::string> tokens;
   std::optional<std::string> text;
   std::optional<std::string> file;
+  LatentType cache_type = kDefaultCacheType;
   std::size_t threads = 0;
   bool json = false;
   bool no_special = false;
@@ -81,7 +82,8 @@ void run_score(const ScoreOptions& options) {
   const Context context{pool};
   const Transformer transformer(model.config, model.weights, count);
   Score score;
-  blame_non_finite_weights(model, [&] { score = score_tokens(context, transformer, tokens); });
+  blame_non_finite_weights(
+      model, [&] { score = score_tokens(context, transformer, tokens, {}, options.cache_type); });
 
   const std::string text =
       options.json ? json_text(tokens, score) : table_text(tokens, score, model.tokenizer);
@@ -100,6 +102,7 @@ void add_score(CLI::App& app) {
   command->add_option("--tokens", options->tokens, "Token ids, as 1,2,3");
   command->add_option("--text", options->text, "The text");
   command->add_option("--file", options->file, "A file with the text");
+  add_cache_type_option(*command, options->cache_type);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json,
                     "Print {\"tokens\": [...], \"logprobs\": [null, ...], \"perplexity\": x}");

@@ -35,6 +35,7 @@ struct ServeOptions {
   HttpOptions http;
   EngineOptions engine;
   std::int64_t cache_mib = 2048;
+  LatentType cache_type = kDefaultCacheType;
   int prefill_processes = 0;
   std::int64_t redundant_experts = 0;
   std::string expert_load;
@@ -42,9 +43,9 @@ struct ServeOptions {
   std::size_t threads = 0;
 };
 
-/// Positions of a latent cache, f32 in all layers, that so much memory holds.
-std::int64_t positions_in(std::int64_t mib, const ModelConfig& config) {
-  const std::int64_t bytes = config.latent_dim() * config.num_hidden_layers * std::int64_t{sizeof(float)};
+/// Positions of latent caches that so much memory holds.
+std::int64_t positions_in(std::int64_t mib, const ModelConfig& config, LatentType cache_type) {
+  const std::int64_t bytes = LatentPageLayout(config, cache_type, kPagePositions).position_bytes();
   const std::int64_t positions = (mib << 20U) / bytes;
   require(positions > 1, "--cache-memory {}: a token's latent cache takes {} bytes: give more", mib, bytes);
   return positions;
@@ -80,12 +81,12 @@ void serve(const ServeOptions& options, Communicator& job) {
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
   const Transformer transformer(model.config, model.weights, model.config.max_position_embeddings);
-  ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement);
+  ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement, options.cache_type);
   // Also where somebody else decides when to end: all are signalled together.
   const InterruptFlag interrupted;
   if (job.rank() == 0) {
     EngineOptions engine_options = options.engine;
-    engine_options.cache_positions = positions_in(options.cache_mib, model.config);
+    engine_options.cache_positions = positions_in(options.cache_mib, model.config, options.cache_type);
     std::promise<void> failed;
     std::future<void> failure = failed.get_future();
     std::once_flag first;
@@ -145,6 +146,7 @@ void add_serve(CLI::App& app) {
                       "File with counts of tokens by layer and expert, by which experts are placed");
   command->add_option("--write-expert-load", options->write_expert_load,
                       "File to write the counts of this run to, in the end");
+  add_cache_type_option(*command, options->cache_type);
   add_threads_option(*command, options->threads);
   command->callback([options] { run_in_job([&](Communicator& job) { serve(*options, job); }); });
 }

@@ -9,14 +9,16 @@
 
 namespace fathom {
 
-// The way of a sequence from the rank that has read its prompt to the one that goes on: all layers' rows of
-// its latent cache, as far as they hold tokens, and the last token's hidden state, from which the other rank
-// chooses the next one. No waiting: cache and state must stay where they are until the transfers are done.
+// The way of a sequence from the rank that has read its prompt to the one that goes on: the pages of
+// its latent cache that hold tokens, all layers together, and the last token's hidden state, from which the
+// other rank chooses the next one. No waiting: cache and state must stay where they are until the transfers
+// are done.
 
 /// @param hidden  [hidden], after the final norm
 Transfers send_cache(Communicator& ranks, LatentCache& cache, const Tensor& hidden, int to, int tag);
 
-/// The cache's length is `length` at once; its rows are there when the transfers are done.
+/// Takes room for `length` positions. The cache's length is that at once; its rows are there when the
+/// transfers are done.
 Transfers receive_cache(Communicator& ranks, LatentCache& cache, std::int64_t length, Tensor& hidden,
                         int from, int tag);
 

@@ -6,8 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "model/latent_cache.h"
-
 namespace fathom {
 namespace {
 
@@ -22,12 +20,14 @@ double seconds_since(GenerationClock::time_point start) {
 }  // namespace
 
 Generator::Generator(const Context& context, const Transformer& model, const Tokenizer& tokenizer,
-                     std::vector<std::int64_t> end_of_text, Speculation* speculation)
+                     std::vector<std::int64_t> end_of_text, Speculation* speculation,
+                     LatentType cache_type)
     : context_(context),
       model_(model),
       tokenizer_(tokenizer),
       end_of_text_(std::move(end_of_text)),
-      speculation_(speculation) {}
+      speculation_(speculation),
+      cache_type_(cache_type) {}
 
 Answer Generator::generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                            const OnText& on_text, const std::atomic<bool>* cancelled) const {
@@ -39,7 +39,7 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
   Sampler sampler(options.sampling);
   for (const std::int32_t token : prompt) sampler.accept(token);
   const AnswerLimit limit = answer_limit(options, prompt_tokens, model_.max_positions());
-  LatentCache cache(model_.config(), cache_positions(prompt_tokens, limit));
+  LatentCache cache(model_.config(), cache_positions(prompt_tokens, limit), cache_type_);
   std::optional<Speculation::Text> text;
   if (speculation_ != nullptr) text.emplace(speculation_->begin(prompt_tokens + limit.tokens));
   const std::int64_t with_text = vocabulary_with_text(model_, tokenizer_);

@@ -9,6 +9,7 @@
 #include "infer/answer_builder.h"
 #include "infer/speculation.h"
 #include "model/context.h"
+#include "model/latent_cache.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
 
@@ -23,7 +24,8 @@ class Generator {
   /// @param end_of_text  tokens that end an answer
   /// @param speculation  with it, answers come faster and are the same
   Generator(const Context& context, const Transformer& model, const Tokenizer& tokenizer,
-            std::vector<std::int64_t> end_of_text, Speculation* speculation = nullptr);
+            std::vector<std::int64_t> end_of_text, Speculation* speculation = nullptr,
+            LatentType cache_type = LatentType::f32);
 
   /// The prompt is prefilled in blocks of bounded size, so memory beyond the cache does not grow with it. An
   /// answer that reaches the end of the context ends there, with `context_full`: nothing is ever forgotten to
@@ -39,6 +41,7 @@ class Generator {
   const Tokenizer& tokenizer_;
   std::vector<std::int64_t> end_of_text_;
   Speculation* speculation_;
+  LatentType cache_type_;
 };
 
 }  // namespace fathom

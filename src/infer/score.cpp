@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "infer/sampler.h"
-#include "model/latent_cache.h"
 
 namespace fathom {
 namespace {
@@ -32,7 +31,7 @@ double Score::perplexity() const {
 }
 
 Score score_tokens(const Context& context, const Transformer& model, std::span<const std::int32_t> tokens,
-                   const std::function<void(std::int64_t)>& progress) {
+                   const std::function<void(std::int64_t)>& progress, LatentType cache_type) {
   const auto count = static_cast<std::int64_t>(tokens.size());
   require(count > 0, "no tokens to score");
   require(count <= model.max_positions(), "{} tokens to score, and the model's context holds {}", count,
@@ -45,7 +44,7 @@ Score score_tokens(const Context& context, const Transformer& model, std::span<c
   const std::int64_t slice_tokens = std::max<std::int64_t>(1, kLogitsPerSlice / vocabulary);
   Score score;
   score.log_probabilities.resize(tokens.size() - 1);
-  LatentCache cache(model.config(), count);
+  LatentCache cache(model.config(), count, cache_type);
   for (std::int64_t begin = 0; begin + 1 < count; begin += kBlockTokens) {
     const std::int64_t end = std::min(begin + kBlockTokens, count - 1);  // nothing follows the last token
     const Tensor hidden = model.forward_cached(

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/context.h"
+#include "model/latent_cache.h"
 #include "model/transformer.h"
 
 namespace fathom {
@@ -24,6 +25,7 @@ struct Score {
 /// grow with the text. Throws `Error` naming an id outside the vocabulary, and `NonFiniteLogits`.
 /// @param progress  where given, called with the tokens done so far
 Score score_tokens(const Context& context, const Transformer& model, std::span<const std::int32_t> tokens,
-                   const std::function<void(std::int64_t)>& progress = {});
+                   const std::function<void(std::int64_t)>& progress = {},
+                   LatentType cache_type = LatentType::f32);
 
 }  // namespace fathom

@@ -23,11 +23,11 @@ int tag_of_cache(SequenceId id) {
 }  // namespace
 
 struct SequenceRunner::Sequence {
-  Sequence(const NewSequence& plan, const ModelConfig& config)
+  Sequence(const NewSequence& plan, const ModelConfig& config, LatentType cache_type)
       : id(plan.id),
         send_to(plan.send_to),
         prompt(plan.prompt),
-        cache(config, plan.capacity),
+        cache(config, plan.capacity, cache_type),
         sampler(plan.sampling),
         hidden(Tensor::empty({1, config.hidden_size})) {
     for (const std::int32_t token : prompt) sampler.accept(token);
@@ -46,12 +46,13 @@ struct SequenceRunner::Sequence {
 };
 
 SequenceRunner::SequenceRunner(ThreadPool& pool, const Transformer& model, Communicator& job,
-                               PlacedExperts* experts, std::int64_t with_text)
+                               PlacedExperts* experts, std::int64_t with_text, LatentType cache_type)
     : context_{.pool = pool, .expert_peers = experts},
       model_(model),
       job_(job),
       experts_(experts),
-      with_text_(with_text) {}
+      with_text_(with_text),
+      cache_type_(cache_type) {}
 
 SequenceRunner::~SequenceRunner() = default;
 
@@ -67,7 +68,7 @@ void SequenceRunner::drop(SequenceId id) {
 }
 
 void SequenceRunner::begin(const NewSequence& plan) {
-  auto sequence = std::make_unique<Sequence>(plan, model_.config());
+  auto sequence = std::make_unique<Sequence>(plan, model_.config(), cache_type_);
   if (plan.receive_from >= 0) {
     sequence->is_arriving = true;
     sequence->prompt_done = static_cast<std::int64_t>(plan.prompt.size());

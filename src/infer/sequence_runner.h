@@ -26,7 +26,7 @@ class SequenceRunner {
   /// @param experts    of the group's ranks; null: all experts are here
   /// @param with_text  tokens that may be chosen, the first ones of the vocabulary
   SequenceRunner(ThreadPool& pool, const Transformer& model, Communicator& job, PlacedExperts* experts,
-                 std::int64_t with_text);
+                 std::int64_t with_text, LatentType cache_type);
   ~SequenceRunner();
   SequenceRunner(const SequenceRunner&) = delete;
   SequenceRunner& operator=(const SequenceRunner&) = delete;
@@ -52,6 +52,7 @@ class SequenceRunner {
   Communicator& job_;
   PlacedExperts* experts_;
   std::int64_t with_text_;
+  LatentType cache_type_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   ExpertCounts counts_;
 };

@@ -37,7 +37,8 @@ class ServingRank {
  public:
   /// Called by all ranks. Keeps references to all but `placement`.
   ServingRank(ThreadPool& pool, const Transformer& model, const Tokenizer& tokenizer, Communicator& job,
-              const ServingLayout& layout, const PlacementOptions& placement);
+              const ServingLayout& layout, const PlacementOptions& placement,
+              LatentType cache_type = LatentType::f32);
 
   [[nodiscard]] SequenceRunner& runner() { return runner_; }
 

@@ -20,11 +20,14 @@ std::vector<std::int32_t> random_tokens(Rng& rng, std::int64_t count, std::int64
 }
 
 /// Fills caches without a model: what lies in them does not change how long attention takes.
-void pretend_tokens(Rng& rng, LatentCache& cache, std::int64_t depth) {
-  for (LatentCacheLayer& layer : cache.layers) {
-    for (float& value : layer.rows.rows(0, depth).values()) value = static_cast<float>(rng.uniform() - 0.5);
-    layer.length = depth;
-  }
+void pretend_tokens(ThreadPool& pool, Rng& rng, LatentCache& cache, std::int64_t depth) {
+  const LatentPageLayout& layout = cache.table().layout();
+  Tensor rows = Tensor::empty({layout.positions, layout.row.width()});
+  for (float& value : rows.values()) value = static_cast<float>(rng.uniform() - 0.5);
+  cache.table().reserve(depth);
+  for (LatentCacheLayer& layer : cache.layers)
+    while (layer.length < depth)
+      layer.append(pool, rows.f32(), std::min(layout.positions, depth - layer.length));
 }
 
 }  // namespace
@@ -55,8 +58,8 @@ SpeedResult measure_speed(const Context& context, const Transformer& model, cons
   std::vector<std::unique_ptr<LatentCache>> caches;
   std::vector<LatentCache*> places;
   for (std::int64_t s = 0; s < what.sequences; ++s) {
-    caches.push_back(std::make_unique<LatentCache>(config, what.depth + what.tokens));
-    pretend_tokens(rng, *caches.back(), what.depth);
+    caches.push_back(std::make_unique<LatentCache>(config, what.depth + what.tokens, what.cache_type));
+    pretend_tokens(context.pool, rng, *caches.back(), what.depth);
     places.push_back(caches.back().get());
   }
   const Sequences sequences = Sequences::uniform(what.sequences, what.tokens);
@@ -77,8 +80,9 @@ SpeedResult measure_speed(const Context& context, const Transformer& model, cons
     const bool is_warm = round > 0 || rounds == 0;  // the first touches pages and fills scratch memory
     if (is_warm && seconds < result.seconds) {
       result.seconds = seconds;
-      result.cost = pass_cost(config, weights, counts, what.sequences * what.tokens, what.sequences,
-                              what.depth, static_cast<double>(config.latent_dim()) * sizeof(float));
+      result.cost =
+          pass_cost(config, weights, counts, what.sequences * what.tokens, what.sequences, what.depth,
+                    static_cast<double>(caches.front()->table().layout().row.row_bytes()));
     }
   }
   // The faster of two measurements, one before and one after: other programs come and go.

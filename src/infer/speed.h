@@ -6,6 +6,7 @@
 
 #include "infer/pass_cost.h"
 #include "model/context.h"
+#include "model/latent_cache.h"
 #include "model/transformer.h"
 
 namespace fathom {
@@ -23,6 +24,7 @@ struct SpeedCase {
   std::int64_t tokens = 1;  // 1: decoding
   std::int64_t sequences = 1;
   std::int64_t depth = 0;
+  LatentType cache_type = LatentType::f16;
 };
 
 struct SpeedResult {

@@ -63,7 +63,7 @@ inline constexpr std::int64_t kLatentKeyBlock = 64;  // cache rows that stay nea
 /// The work of `latent_attention`.
 struct LatentJob {
   const LatentAttentionShape& shape;
-  const float* cache;
+  const LatentRows& cache;
   std::int64_t group;  // tokens whose queries go together
 
   [[nodiscard]] std::int64_t width() const { return shape.latent_dim + shape.rope_dim; }

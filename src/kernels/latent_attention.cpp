@@ -13,6 +13,7 @@
 #define HWY_TARGET_INCLUDE "kernels/latent_attention.cpp"
 #include "kernels/simd.h"
 // After simd.h.
+#include "kernels/latent_rows-inl.h"
 #include "kernels/tile_gemm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -49,6 +50,27 @@ void LayOutQueries(const LatentJob& job, const float* q, std::int64_t tokens, fl
   Transpose(q, job.width(), tokens * job.shape.heads, job.width(), to, job.rows());
 }
 
+/// A block of rows in f32, each row a latent and its key, with at least as many values behind the last latent
+/// as fill its last vector: where the cache has them so, otherwise in `scratch`.
+struct RowBlock {
+  const float* values;
+  std::int64_t stride;
+};
+RowBlock WidenBlock(const LatentJob& job, std::int64_t begin, std::int64_t count, float* scratch) {
+  const LatentRows& cache = job.cache;
+  const std::int64_t latent = job.shape.latent_dim;
+  const bool is_in_one_page = begin / cache.page_positions == (begin + count - 1) / cache.page_positions;
+  if (cache.layout.type == LatentType::f32 && is_in_one_page && padded(latent) == latent)
+    return {reinterpret_cast<const float*>(cache.row(begin)), job.width()};
+  const std::int64_t stride = padded(job.width());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::byte* row = cache.row(begin + i);
+    WidenLatent(cache.layout, row, scratch + i * stride);
+    WidenKey(cache.layout, row, scratch + i * stride + latent);
+  }
+  return {scratch, stride};
+}
+
 /// A group of `tokens` tokens, the first of which sees `seen_by_first` rows of the cache, against rows
 /// [begin, end). Scores are made transposed, [keys, query rows]: so the products read the cache as it lies,
 /// and the softmax needs no sums across lanes.
@@ -56,12 +78,13 @@ void AttendRun(const LatentJob& job, const float* queries, std::int64_t tokens, 
                std::int64_t begin, std::int64_t end, const LatentPartial& partial) {
   const std::int64_t width = job.width();
   const std::int64_t rows = job.rows();
-  const std::int64_t latent = job.shape.latent_dim;
-  const std::int64_t stride = padded(latent);
-  Arena arena(kLatentKeyBlock * rows + rows + (stride == latent ? 0 : kLatentKeyBlock * stride));
+  const std::int64_t stride = padded(job.shape.latent_dim);
+  const std::int64_t block_size = kLatentKeyBlock * padded(width);
+  Arena arena(kLatentKeyBlock * rows + rows + block_size);
   float* scores = arena.take(kLatentKeyBlock * rows);
   float* keep = arena.take(rows);
-  float* copied = stride == latent ? nullptr : arena.take(kLatentKeyBlock * stride);
+  float* scratch = arena.take(block_size);
+  std::fill_n(scratch, block_size, 0.0F);  // what pads rows must be numbers
   std::fill_n(partial.maximum, rows, -std::numeric_limits<float>::max());
   std::fill_n(partial.sum, rows, 0.0F);
   std::fill_n(partial.values, rows * stride, 0.0F);
@@ -69,8 +92,8 @@ void AttendRun(const LatentJob& job, const float* queries, std::int64_t tokens, 
   end = std::min(end, seen_by_first + tokens - 1);
   for (std::int64_t key = begin; key < end; key += kLatentKeyBlock) {
     const std::int64_t keys = std::min(kLatentKeyBlock, end - key);
-    const float* cache = job.cache + key * width;
-    TileGemm(keys, rows, width, {cache, width, 1}, queries, rows, scores, rows, false);
+    const RowBlock block = WidenBlock(job, key, keys, scratch);
+    TileGemm(keys, rows, width, {block.values, block.stride, 1}, queries, rows, scores, rows, false);
     // The last few keys are hidden from all but the last tokens.
     for (std::int64_t k = std::max<std::int64_t>(0, seen_by_first - key); k < keys; ++k)
       std::fill_n(scores + k * rows, (key + k - seen_by_first + 1) * job.shape.heads,
@@ -78,13 +101,8 @@ void AttendRun(const LatentJob& job, const float* queries, std::int64_t tokens, 
     SoftmaxColumns(scores, keys, rows, job.shape.scale, partial.maximum, partial.sum, keep);
     for (std::int64_t r = 0; r < tokens * job.shape.heads; ++r)
       if (keep[r] != 1.0F) ScaleRow(partial.values + r * stride, stride, keep[r]);
-    const float* values = cache;
-    if (copied != nullptr) {
-      copy_rows(cache, width, keys, latent, copied, stride);
-      values = copied;
-    }
-    TileGemm(tokens * job.shape.heads, stride, keys, {scores, 1, rows}, values,
-             copied != nullptr ? stride : width, partial.values, stride, true);
+    TileGemm(tokens * job.shape.heads, stride, keys, {scores, 1, rows}, block.values, block.stride,
+             partial.values, stride, true);
   }
 }
 
@@ -123,9 +141,12 @@ std::int64_t quotient_up(std::int64_t a, std::int64_t b) {
 }  // namespace
 
 void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const float* q,
-                      std::int64_t tokens, const float* cache, std::int64_t length, float* out) {
+                      std::int64_t tokens, const LatentRows& cache, std::int64_t length, float* out) {
   require(tokens <= length, "latent attention of {} tokens to a cache of {}: the cache must hold them",
           tokens, length);
+  require(cache.layout.latent_dim == shape.latent_dim && cache.layout.rope_dim == shape.rope_dim,
+          "latent attention of {} + {} values to a cache of {} + {}", shape.latent_dim, shape.rope_dim,
+          cache.layout.latent_dim, cache.layout.rope_dim);
   if (tokens == 0) return;
   const std::int64_t group = std::clamp<std::int64_t>(kQueryRows / shape.heads, 1, tokens);  // tokens of one
   const std::int64_t groups = quotient_up(tokens, group);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/thread_pool.h"
+#include "kernels/latent_rows.h"
 
 namespace fathom::kernels {
 
@@ -16,13 +17,13 @@ struct LatentAttentionShape {
 /// The absorbed form of MLA (DeepSeek-V2, arXiv 2405.04434, section 2.1.2): attention of new tokens to the
 /// latent cache itself, whose rows serve all heads as keys and, less their rotated part, as values.
 /// @param q       [tokens, heads, latent_dim + rope_dim], queries folded through W^UK, then the rotated part
-/// @param cache   [length, latent_dim + rope_dim]; token i sees its first `length - tokens + i + 1` rows
+/// @param cache   holds `length` rows; token i sees the first `length - tokens + i + 1` of them
 /// @param out     [tokens, heads, latent_dim], attention-weighted latents
 /// Cost: one pass over the cache for each group of at most 64 query rows (all heads of a few tokens), with
-/// online softmax, each block of rows used for scores and values while it is near. A long cache is cut into
-/// runs whose sizes depend on `tokens` and `length` alone and whose results merge in order, so threads do not
-/// change a bit.
+/// online softmax, each block of rows widened once, and used for scores and values while it is near. A long
+/// cache is cut into runs whose sizes depend on `tokens` and `length` alone and whose results merge in order,
+/// so that neither threads nor where pages lie change a bit.
 void latent_attention(ThreadPool& pool, const LatentAttentionShape& shape, const float* q,
-                      std::int64_t tokens, const float* cache, std::int64_t length, float* out);
+                      std::int64_t tokens, const LatentRows& cache, std::int64_t length, float* out);
 
 }  // namespace fathom::kernels

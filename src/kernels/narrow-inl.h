@@ -4,7 +4,8 @@
 //   Type                       what lies in memory
 //   Store(d, v, p), StoreSome(d, v, p, n)   a vector of f32, rounded to nearest, ties to even
 //
-// and SmallCodes<Small>(v) gives the codes of a SmallFloat, saturated, in the low bits of 32.
+// and SmallCodes<Small>(v) gives the codes of a SmallFloat, saturated, in the low bits of 32. For scaling
+// there are LargestMagnitude(x, count) and NarrowToE4M3(x, scale, count, codes).
 
 #if defined(FATHOM_KERNELS_NARROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FATHOM_KERNELS_NARROW_INL_H_
@@ -12,6 +13,8 @@
 #else
 #define FATHOM_KERNELS_NARROW_INL_H_
 #endif
+
+#include <bit>
 
 #include "kernels/simd_math-inl.h"
 #include "numerics/small_float.h"
@@ -96,6 +99,32 @@ struct ToE4M3 {
   using Quarter = hn::Rebind<std::uint8_t, DF>;
   static HWY_INLINE hn::Vec<Quarter> Narrow(VF v) { return hn::TruncateTo(Quarter(), SmallCodes<F8E4M3>(v)); }
 };
+
+/// Magnitudes as integers: then infinities are above all numbers and NaN above infinities.
+HWY_INLINE VU32 Magnitude(VF v) {
+  return hn::And(hn::BitCast(DU32(), v), hn::Set(DU32(), 0x7FFFFFFFU));
+}
+
+HWY_INLINE float LargestMagnitude(const float* x, std::size_t count) {
+  const DF d;
+  const DU32 du;
+  const std::size_t lanes = hn::Lanes(d);
+  VU32 most = hn::Zero(du);
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes) most = hn::Max(most, Magnitude(hn::LoadU(d, x + i)));
+  if (i < count) most = hn::Max(most, Magnitude(LoadSome(d, x + i, count - i)));
+  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(du, most)));
+}
+
+/// codes = x / scale.
+HWY_INLINE void NarrowToE4M3(const float* x, float scale, std::size_t count, std::uint8_t* codes) {
+  const DF d;
+  const std::size_t lanes = hn::Lanes(d);
+  const VF divisor = hn::Set(d, scale);
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes) ToE4M3::Store(d, hn::Div(hn::LoadU(d, x + i), divisor), codes + i);
+  if (i < count) ToE4M3::StoreSome(d, hn::Div(LoadSome(d, x + i, count - i), divisor), codes + i, count - i);
+}
 
 }  // namespace fathom::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

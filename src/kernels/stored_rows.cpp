@@ -46,32 +46,6 @@ struct TilePart {
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
-/// Magnitudes as integers: then infinities are above all numbers and NaN above infinities.
-HWY_INLINE VU32 Magnitude(VF v) {
-  return hn::And(hn::BitCast(DU32(), v), hn::Set(DU32(), 0x7FFFFFFFU));
-}
-
-HWY_INLINE float LargestMagnitude(const float* x, std::size_t count) {
-  const DF d;
-  const DU32 du;
-  const std::size_t lanes = hn::Lanes(d);
-  VU32 most = hn::Zero(du);
-  std::size_t i = 0;
-  for (; i + lanes <= count; i += lanes) most = hn::Max(most, Magnitude(hn::LoadU(d, x + i)));
-  if (i < count) most = hn::Max(most, Magnitude(LoadSome(d, x + i, count - i)));
-  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(du, most)));
-}
-
-/// codes = x / scale.
-HWY_INLINE void NarrowToE4M3(const float* x, float scale, std::size_t count, std::uint8_t* codes) {
-  const DF d;
-  const std::size_t lanes = hn::Lanes(d);
-  const VF divisor = hn::Set(d, scale);
-  std::size_t i = 0;
-  for (; i + lanes <= count; i += lanes) ToE4M3::Store(d, hn::Div(hn::LoadU(d, x + i), divisor), codes + i);
-  if (i < count) ToE4M3::StoreSome(d, hn::Div(LoadSome(d, x + i, count - i), divisor), codes + i, count - i);
-}
-
 /// A whole tile: the low bytes of its 128 codes, then the upper four bits of codes i and i + 64 in a byte.
 HWY_INLINE void NarrowToE5M6(const float* x, float scale, std::uint8_t* bytes) {
   const DF d;

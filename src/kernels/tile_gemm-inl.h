@@ -21,9 +21,10 @@ struct TileLeft {
   std::int64_t k_stride;
 };
 
-// Accumulators fill the registers: 24 of AVX-512's 32, 12 of 16 elsewhere.
-inline constexpr int kTileRows = HWY_MAX_BYTES == 64 ? 8 : 4;
-inline constexpr int kTileVectors = 3;
+/// Rows of a tile of so many vectors: accumulators fill the registers, 24 of AVX-512's 32, 12 of 16
+/// elsewhere.
+template <int kVectors>
+inline constexpr int kTileRows = (HWY_MAX_BYTES == 64 ? 24 : 12) / kVectors;
 
 /// kRows rows by kVectors vectors of C.
 template <int kRows, int kVectors>
@@ -32,26 +33,26 @@ HWY_INLINE void TileKernel(std::int64_t k, TileLeft a, const float* HWY_RESTRICT
   const DF d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   VF sum[kRows][kVectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 24
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 24
     for (int v = 0; v < kVectors; ++v)
       sum[r][v] = accumulate ? hn::LoadU(d, c + r * c_stride + v * lanes) : hn::Zero(d);
   }
   for (std::int64_t i = 0; i < k; ++i) {
     VF row[kVectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 24
     for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + i * b_stride + v * lanes);
-#pragma GCC unroll 8
+#pragma GCC unroll 24
     for (int r = 0; r < kRows; ++r) {
       const VF factor = hn::Set(d, a.data[r * a.row_stride + i * a.k_stride]);
-#pragma GCC unroll 8
+#pragma GCC unroll 24
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, row[v], sum[r][v]);
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 24
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 24
     for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c + r * c_stride + v * lanes);
   }
 }
@@ -64,8 +65,12 @@ HWY_NOINLINE void TileColumns(std::int64_t m, std::int64_t k, TileLeft a, const 
     return TileLeft{a.data + row * a.row_stride, a.row_stride, a.k_stride};
   };
   std::int64_t row = 0;
-  for (; row + kTileRows <= m; row += kTileRows)
-    TileKernel<kTileRows, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
+  constexpr int kRows = kTileRows<kVectors>;
+  for (; row + kRows <= m; row += kRows)
+    TileKernel<kRows, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
+  if constexpr (kRows > 4)
+    for (; row + 4 <= m; row += 4)
+      TileKernel<4, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
   for (; row + 2 <= m; row += 2)
     TileKernel<2, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);
   if (row < m) TileKernel<1, kVectors>(k, left(row), b, b_stride, c + row * c_stride, c_stride, accumulate);

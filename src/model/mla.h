@@ -107,7 +107,8 @@ class Mla {
                                           const AttentionResult& result, LatentRing& ring,
                                           Deltas& deltas) const;
 
-  void check_fits(const CachedTokens<LatentCacheLayer>& batch) const;
+  /// In all caches, or (then it throws `Error`) in none.
+  void make_room(const CachedTokens<LatentCacheLayer>& batch) const;
   /// Of sequences [first, last), whose queries are in `q`, [tokens, heads, qk_head_dim].
   /// @param out  [tokens, heads, v_head_dim]
   void attend_absorbed(const Context& context, const Tensor& q, const CachedTokens<LatentCacheLayer>& batch,

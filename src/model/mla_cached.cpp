@@ -33,25 +33,28 @@ bool absorbed_is_cheaper(const ModelConfig& config, std::int64_t tokens, std::in
 
 }  // namespace
 
-void Mla::check_fits(const CachedTokens<LatentCacheLayer>& batch) const {
-  const std::int64_t width = config_.latent_dim();
+void Mla::make_room(const CachedTokens<LatentCacheLayer>& batch) const {
   require(static_cast<std::int64_t>(batch.caches.size()) == batch.sequences.count(),
           "{} latent caches for {} sequences", batch.caches.size(), batch.sequences.count());
   for (std::int64_t s = 0; s < batch.sequences.count(); ++s) {
     const LatentCacheLayer& cache = batch.cache(s);
     const std::int64_t tokens = batch.end(s) - batch.begin(s);
-    require(cache.rows.dim(1) == width, "a latent cache of rows of {} values for a model that keeps {}",
-            cache.rows.dim(1), width);
-    require(cache.length + tokens <= cache.rows.dim(0),
-            "the latent cache holds {} of {} tokens and cannot take {} more", cache.length, cache.rows.dim(0),
+    const kernels::LatentLayout& row = cache.table->layout().row;
+    require(row.latent_dim == config_.kv_lora_rank && row.rope_dim == config_.qk_rope_head_dim,
+            "a latent cache of rows of {} + {} values for a model that keeps {} + {}", row.latent_dim,
+            row.rope_dim, config_.kv_lora_rank, config_.qk_rope_head_dim);
+    require(cache.length + tokens <= cache.capacity,
+            "the latent cache holds {} of {} tokens and cannot take {} more", cache.length, cache.capacity,
             tokens);
     check_positions(cache.length + tokens);
   }
+  for (std::int64_t s = 0; s < batch.sequences.count(); ++s)
+    batch.cache(s).table->reserve(batch.cache(s).length + batch.end(s) - batch.begin(s));
 }
 
 Tensor Mla::forward_cached(const Context& context, const Tensor& x,
                            const CachedTokens<LatentCacheLayer>& batch) const {
-  check_fits(batch);
+  make_room(batch);
   const std::int64_t width = config_.latent_dim();
   std::vector<std::int64_t> positions(static_cast<std::size_t>(x.dim(0)));
   for (std::int64_t s = 0; s < batch.sequences.count(); ++s)
@@ -60,19 +63,11 @@ Tensor Mla::forward_cached(const Context& context, const Tensor& x,
   const Kept input = linear_input(context, x);
   Kept normed;
   const Tensor q = queries(context, input, query_latents(context, input), positions, normed);
-  const Tensor kv_a = latents(context, input, positions);
-  for (std::int64_t s = 0; s < batch.sequences.count(); ++s) {
-    LatentCacheLayer& cache = batch.cache(s);
-    const std::int64_t tokens = batch.end(s) - batch.begin(s);
-    const float* from = kv_a.f32() + batch.begin(s) * width;
-    float* rows = cache.rows.f32() + cache.length * width;
-    kernels::rmsnorm_forward(context.pool, from, width, weights_.kv_a_layernorm.f32(), kLatentNormEps, tokens,
-                             config_.kv_lora_rank, rows, width);
-    for (std::int64_t t = 0; t < tokens; ++t)
-      std::copy_n(from + t * width + config_.kv_lora_rank, config_.qk_rope_head_dim,
-                  rows + t * width + config_.kv_lora_rank);
-    cache.length += tokens;
-  }
+  Tensor rows = latents(context, input, positions);
+  kernels::rmsnorm_forward(context.pool, rows.f32(), width, weights_.kv_a_layernorm.f32(), kLatentNormEps,
+                           rows.dim(0), config_.kv_lora_rank, rows.f32(), width);
+  for (std::int64_t s = 0; s < batch.sequences.count(); ++s)
+    batch.cache(s).append(context.pool, rows.f32() + batch.begin(s) * width, batch.end(s) - batch.begin(s));
 
   Tensor attention = Tensor::empty({x.dim(0), config_.num_attention_heads, config_.v_head_dim});
   const auto is_absorbed = [&](std::int64_t s) {
@@ -122,7 +117,7 @@ void Mla::attend_absorbed(const Context& context, const Tensor& q,
     if (begin == end) continue;
     kernels::latent_attention(context.pool,
                               {heads, latent, rope, static_cast<float>(config_.softmax_scale())},
-                              folded.rows(begin, end).f32(), end - begin, cache.rows.f32(), cache.length,
+                              folded.rows(begin, end).f32(), end - begin, cache.rows(), cache.length,
                               attended.rows(begin, end).f32());
   }
   kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out);
@@ -135,11 +130,18 @@ void Mla::attend_expanded(const Context& context, const Tensor& q, const LatentC
   const std::int64_t heads = config_.num_attention_heads;
   const std::int64_t head_width = config_.qk_nope_head_dim + config_.v_head_dim;
   const std::int64_t latent = config_.kv_lora_rank;
-  const std::int64_t width = config_.latent_dim();
+  const std::int64_t rope = config_.qk_rope_head_dim;
   const kernels::WeightMatrix kv_b = weights_.kv_b_proj.matrix();
   // Few enough heads at a time that their keys and values stay within 64 MB.
   constexpr std::int64_t kExpandedValues = 1 << 24;
   const std::int64_t group = std::clamp<std::int64_t>(kExpandedValues / (length * head_width), 1, heads);
+
+  // And few enough cached rows that they are widened within a few more.
+  constexpr std::int64_t kWidenedRows = 4096;
+  const kernels::LatentRows rows = cache.rows();
+  Tensor widened = Tensor::empty({std::min(length, kWidenedRows), latent});
+  Tensor keys = Tensor::empty({length, rope});
+  kernels::load_latent_rows(context.pool, rows, 0, length, kernels::LatentPart::key, keys.f32());
 
   Tensor kv = Tensor::empty({length, group, head_width});
   Tensor scratch = Tensor::empty({group * head_width, latent});
@@ -149,16 +151,20 @@ void Mla::attend_expanded(const Context& context, const Tensor& q, const LatentC
     const std::int64_t stride = count * head_width;
     const float* w =
         kernels::weight_rows_f32(kv_b, head * head_width, (head + count) * head_width, scratch.f32());
-    kernels::gemm(context.pool, length, stride, latent, 1.0F, {cache.rows.f32(), width},
-                  {w, latent, Transpose::yes}, 0.0F, kv.f32(), stride);
+    for (std::int64_t begin = 0; begin < length; begin += kWidenedRows) {
+      const std::int64_t end = std::min(begin + kWidenedRows, length);
+      kernels::load_latent_rows(context.pool, rows, begin, end, kernels::LatentPart::latent, widened.f32());
+      kernels::gemm(context.pool, end - begin, stride, latent, 1.0F, {widened.f32(), latent},
+                    {w, latent, Transpose::yes}, 0.0F, kv.f32() + begin * stride, stride);
+    }
     const std::int64_t dim = config_.qk_head_dim();
     kernels::attention_forward(
         context.pool,
-        {count, config_.qk_nope_head_dim, config_.qk_rope_head_dim, config_.v_head_dim,
+        {count, config_.qk_nope_head_dim, rope, config_.v_head_dim,
          static_cast<float>(config_.softmax_scale())},
         {{q.f32() + head * dim, heads * dim, dim},
          {kv.f32(), stride, head_width},
-         {cache.rows.f32() + latent, width, 0},
+         {keys.f32(), rope, 0},
          {kv.f32() + config_.qk_nope_head_dim, stride, head_width}},
         {&span, 1}, {out + head * config_.v_head_dim, heads * config_.v_head_dim, config_.v_head_dim},
         nullptr);

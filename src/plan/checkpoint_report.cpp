@@ -128,9 +128,9 @@ MemoryEstimate estimate_memory(const CheckpointReport& report) {
     estimate.weights = static_cast<std::uint64_t>(report.parameters->total) * dtype_size(DType::bf16);
     estimate.weights_fp8 = fp8_bytes(config);
   }
-  const auto values = static_cast<std::uint64_t>(config.latent_dim() * config.num_hidden_layers);
-  estimate.latent_cache = values * dtype_size(DType::f32);
-  estimate.latent_cache_bf16 = values * dtype_size(DType::bf16);
+  for (const LatentType type : kernels::kLatentTypes)
+    estimate.latent_cache.emplace_back(
+        type, static_cast<std::uint64_t>(LatentPageLayout(config, type, kPagePositions).position_bytes()));
   return estimate;
 }
 

@@ -5,12 +5,14 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
 #include "io/safetensors.h"
 #include "model/checkpoint_match.h"
 #include "model/config.h"
+#include "model/latent_cache.h"
 #include "model/weights.h"
 
 namespace fathom {
@@ -52,10 +54,11 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path);
 
 /// What running a model takes.
 struct MemoryEstimate {
-  std::uint64_t weights = 0;                       // bytes; as stored, or in BF16 for a config alone
-  std::optional<std::uint64_t> weights_fp8;        // block-scaled FP8 as released; for a config alone
-  std::optional<std::uint64_t> latent_cache;       // bytes a token, all layers, F32 as we keep it
-  std::optional<std::uint64_t> latent_cache_bf16;  // the same in BF16, as published figures have it
+  std::uint64_t weights = 0;                 // bytes; as stored, or in BF16 for a config alone
+  std::optional<std::uint64_t> weights_fp8;  // block-scaled FP8 as released; for a config alone
+  /// Bytes a token, all layers, by `--cache-type`, in the order of `kernels::kLatentTypes`; empty without
+  /// config.
+  std::vector<std::pair<LatentType, std::uint64_t>> latent_cache;
 };
 MemoryEstimate estimate_memory(const CheckpointReport& report);
 

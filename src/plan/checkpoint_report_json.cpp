@@ -50,10 +50,9 @@ OrderedJson report_to_json(const CheckpointReport& report) {
                           {"mtp_module", counts.mtp_module}};
   }
   const MemoryEstimate memory = estimate_memory(report);
-  json["memory"] = {{"weights_bytes", memory.weights},
-                    {"weights_fp8_bytes", or_null(memory.weights_fp8)},
-                    {"latent_cache_bytes_per_token", or_null(memory.latent_cache)},
-                    {"latent_cache_bf16_bytes_per_token", or_null(memory.latent_cache_bf16)}};
+  json["memory"] = {{"weights_bytes", memory.weights}, {"weights_fp8_bytes", or_null(memory.weights_fp8)}};
+  for (const auto& [type, bytes] : memory.latent_cache)
+    json["memory"]["latent_cache_bytes_per_token"][kernels::latent_type_name(type)] = bytes;
   if (report.match) json["match"] = match_to_json(*report.match);
   json["tensors"] = OrderedJson::array();
   for (const auto& [entry, file] : report.tensors)

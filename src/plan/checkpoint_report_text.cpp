@@ -53,9 +53,12 @@ std::string memory(const CheckpointReport& report) {
   const MemoryEstimate estimate = estimate_memory(report);
   std::string text = "weights " + format_bytes(estimate.weights);
   if (estimate.weights_fp8) text += fmt::format(" in BF16, {} in FP8", format_bytes(*estimate.weights_fp8));
-  if (estimate.latent_cache)
-    text += fmt::format("; latent cache {} a token, {:.3f} KB in BF16", format_bytes(*estimate.latent_cache),
-                        static_cast<double>(*estimate.latent_cache_bf16) / 1000.0);
+  for (std::string separator = "; latent cache a token: ";
+       const auto& [type, bytes] : estimate.latent_cache) {
+    text += fmt::format("{}{:.3f} KB in {}", separator, static_cast<double>(bytes) / 1000.0,
+                        kernels::latent_type_name(type));
+    separator = ", ";
+  }
   return text;
 }
 

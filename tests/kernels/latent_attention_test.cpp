@@ -24,6 +24,30 @@ std::vector<float> numbers(std::int64_t count, std::uint32_t stream) {
   return values;
 }
 
+/// Rows of a cache, in pages of their own.
+class PagedRows {
+ public:
+  PagedRows(const LatentLayout& layout, const std::vector<float>& values, std::int64_t page_positions)
+      : rows_{layout, nullptr, kOffset, page_positions} {
+    const std::int64_t count = static_cast<std::int64_t>(values.size()) / layout.width();
+    for (std::int64_t i = 0; i < count; i += page_positions) {
+      memory_.emplace_back(
+          static_cast<std::size_t>(kOffset + page_positions * layout.row_bytes()) / sizeof(float) + 1);
+      pages_.push_back(reinterpret_cast<std::byte*>(memory_.back().data()));
+    }
+    rows_.pages = pages_.data();
+    ThreadPool pool(1);
+    store_latent_rows(pool, rows_, 0, count, values.data());
+  }
+  [[nodiscard]] const LatentRows& rows() const { return rows_; }
+
+ private:
+  static constexpr std::int64_t kOffset = 16;
+  std::vector<std::vector<float>> memory_;
+  std::vector<std::byte*> pages_;
+  LatentRows rows_;
+};
+
 struct Problem {
   LatentAttentionShape shape;
   std::int64_t tokens;
@@ -32,11 +56,29 @@ struct Problem {
   std::vector<float> cache = numbers(length * width(), 2);
 
   [[nodiscard]] std::int64_t width() const { return shape.latent_dim + shape.rope_dim; }
-  [[nodiscard]] std::vector<float> run(std::size_t threads) const {
+  [[nodiscard]] LatentLayout layout(LatentType type) const {
+    return {type, shape.latent_dim, shape.rope_dim};
+  }
+  [[nodiscard]] std::vector<float> run(std::size_t threads, LatentType type = LatentType::f32,
+                                       std::int64_t page_positions = 64) const {
     ThreadPool pool(threads);
     std::vector<float> out(static_cast<std::size_t>(tokens * shape.heads * shape.latent_dim), std::nanf(""));
-    latent_attention(pool, shape, q.data(), tokens, cache.data(), length, out.data());
+    const PagedRows paged(layout(type), cache, page_positions);
+    latent_attention(pool, shape, q.data(), tokens, paged.rows(), length, out.data());
     return out;
+  }
+  /// The same with the cache rounded to a type, in f32.
+  [[nodiscard]] Problem rounded(LatentType type) const {
+    Problem result = *this;
+    ThreadPool pool(1);
+    const PagedRows paged(layout(type), cache, 7);
+    std::vector<float> part(cache.size());
+    for (std::int64_t t = 0; t < length; ++t) {
+      float* row = result.cache.data() + t * width();
+      load_latent_rows(pool, paged.rows(), t, t + 1, LatentPart::latent, row);
+      load_latent_rows(pool, paged.rows(), t, t + 1, LatentPart::key, row + shape.latent_dim);
+    }
+    return result;
   }
   /// The definition, in double.
   [[nodiscard]] std::vector<double> reference() const {
@@ -98,6 +140,26 @@ TEST(LatentAttentionKernelTest, ResultDoesNotDependOnTheThreadCount) {
   }
 }
 
+TEST(LatentAttentionKernelTest, NarrowCachesCountAsWhatTheyHold) {
+  for (const LatentType type : kLatentTypes)
+    for (const LatentAttentionShape shape :
+         {LatentAttentionShape{16, 160, 32, 0.1F}, LatentAttentionShape{3, 12, 6, 0.5F}}) {
+      SCOPED_TRACE(latent_type_name(type));
+      const Problem p{shape, 2, 600};
+      EXPECT_LT(relative_error(p.run(2, type), p.rounded(type).reference()), 5e-6);
+    }
+}
+
+TEST(LatentAttentionKernelTest, ResultDoesNotDependOnWherePagesLie) {
+  for (const LatentType type : kLatentTypes) {
+    const Problem p{{5, 32, 8, 0.4F}, 3, 700};
+    const std::vector<float> expected = p.run(1, type);
+    for (const std::int64_t page_positions : {1, 5, 16, 128, 4096})
+      EXPECT_EQ(p.run(2, type, page_positions), expected)
+          << latent_type_name(type) << ", pages of " << page_positions;
+  }
+}
+
 TEST(LatentAttentionKernelTest, LargeScoresNeitherOverflowNorVanish) {
   const Problem p{{4, 16, 16, 100.0F}, 3, 700};
   // Scores of some ±500 are rounded to 3e-5, which is then the relative error of their exponentials.
@@ -107,6 +169,14 @@ TEST(LatentAttentionKernelTest, LargeScoresNeitherOverflowNorVanish) {
 TEST(LatentAttentionKernelTest, RefusesATokenThatIsNotInTheCache) {
   const Problem p{{2, 8, 8, 1.0F}, 3, 2};
   EXPECT_THROW(p.run(1), Error);
+}
+
+TEST(LatentAttentionKernelTest, RefusesRowsOfAnotherShape) {
+  const Problem p{{2, 8, 8, 1.0F}, 1, 2};
+  const PagedRows paged({LatentType::f32, 4, 12}, p.cache, 64);
+  ThreadPool pool(1);
+  std::vector<float> out(16);
+  EXPECT_THROW(latent_attention(pool, p.shape, p.q.data(), 1, paged.rows(), 2, out.data()), Error);
 }
 
 }  // namespace

@@ -308,13 +308,13 @@ TEST(MlaTest, GradientsAreAddedToWhatIsThere) {
 
 /// Runs x through the cache `step` tokens at a time.
 Tensor run_cached(const ModelConfig& config, const MlaWeights& weights, const Tensor& x, std::int64_t step,
-                  std::size_t threads = 2) {
+                  std::size_t threads = 2, LatentType cache_type = LatentType::f32) {
   ThreadPool pool(threads);
   const Context context{pool};
   const std::int64_t tokens = x.dim(0);
   const RopeTable rope(config, tokens);
   const Mla mla(config, weights, rope);
-  LatentCache cache(config, tokens);
+  LatentCache cache(config, tokens, cache_type);
   Tensor y = Tensor::empty(x.shape());
   for (std::int64_t t = 0; t < tokens; t += step) {
     const std::int64_t end = std::min(tokens, t + step);
@@ -347,6 +347,24 @@ TEST(MlaTest, CachedTokensMatchTheWholeSequence) {
   for (const std::int64_t step : {1, 2, 7, 64, 149, 150}) {
     // The same sums in another order, in f32.
     EXPECT_LT(relative_error(run_cached(config, weights, x, step).values(), whole.values()), 1e-5) << step;
+  }
+}
+
+TEST(MlaTest, NarrowCachesAreAsCloseAsTheirTypesAllow) {
+  const ModelConfig config = wide_latent_config();
+  const MlaWeights weights = hashed_weights(config);
+  const Tensor x = hashed(1, {150, 24}, 4.0F);
+  const Tensor whole = run_whole(config, weights, x);
+  const auto error = [&](LatentType type, std::int64_t step) {
+    return relative_error(run_cached(config, weights, x, step, 2, type).values(), whole.values());
+  };
+  for (const std::int64_t step : {1, 64, 150}) {
+    // Half a unit in the last place of each type, and what the softmax makes of it.
+    EXPECT_LT(error(LatentType::f16, step), 1e-3) << step;
+    EXPECT_LT(error(LatentType::bf16, step), 8e-3) << step;
+    EXPECT_LT(error(LatentType::q8, step), 1e-2) << step;
+    EXPECT_LT(error(LatentType::f8_e4m3, step), 6e-2) << step;
+    EXPECT_GT(error(LatentType::f8_e4m3, step), 1e-3) << "stored in f8";
   }
 }
 
@@ -410,7 +428,7 @@ TEST(MlaTest, CachedTokensReadKvBInAnyStoredType) {
 TEST(MlaTest, CacheHoldsTheNormalisedLatentAndTheRotatedKeyOnly) {
   const ModelConfig config = small_config();
   LatentCache cache(config, 9);
-  EXPECT_EQ(cache.layers[0].rows.size(), 9 * (config.kv_lora_rank + config.qk_rope_head_dim));
+  EXPECT_EQ(cache.table().layout().row.row_bytes(), 4 * (config.kv_lora_rank + config.qk_rope_head_dim));
   const MlaWeights weights = hashed_weights(config);
   const Tensor x = hashed(1, {9, 24}, 4.0F);
   ThreadPool pool(1);
@@ -422,7 +440,8 @@ TEST(MlaTest, CacheHoldsTheNormalisedLatentAndTheRotatedKeyOnly) {
   mla.backward_input({pool}, x, hashed(2, {9, 24}, 2.0F), sequences_of({9}), saved, deltas);
   mla.forward_cached({pool}, x, cache.layers[0]);
   for (std::int64_t t = 0; t < 9; ++t) {
-    const auto row = cache.layers[0].rows.rows(t, t + 1).values();
+    const std::span row(reinterpret_cast<const float*>(cache.layers[0].rows().row(t)),
+                        static_cast<std::size_t>(config.latent_dim()));
     EXPECT_LT(relative_error(row.first(12), deltas.kv_latent_norm.f32({pool}).rows(t, t + 1).values()), 1e-6);
     EXPECT_LT(relative_error(row.subspan(12), saved.kv_a.f32({pool}).rows(t, t + 1).values().subspan(12)),
               1e-6);

@@ -50,7 +50,7 @@ TEST_F(CheckpointReportTest, CountsOfAModelFolderAgreeWithItsConfig) {
   EXPECT_EQ(report.by_dtype.at("F32").elements, 16U);  // the routers' biases of two layers with 8 experts
   const MemoryEstimate memory = estimate_memory(report);
   EXPECT_EQ(memory.weights, report.totals.bytes);
-  EXPECT_EQ(memory.latent_cache, (16U + 8U) * 3U * 4U);
+  EXPECT_EQ(memory.latent_cache.front(), std::pair(LatentType::f32, std::uint64_t{(16U + 8U) * 3U * 4U}));
 }
 
 TEST_F(CheckpointReportTest, TextPutsLayersAndExpertsOnOneLine) {
@@ -133,8 +133,10 @@ TEST_F(CheckpointReportTest, AConfigAloneGivesThePublishedCountsAndCache) {
   EXPECT_TRUE(report.files.empty());
   const MemoryEstimate memory = estimate_memory(report);
   EXPECT_EQ(memory.weights, 2U * 671'026'419'200U);
-  EXPECT_EQ(memory.latent_cache_bf16, 70'272U);
-  EXPECT_THAT(report_to_text(report), AllOf(HasSubstr("671,026,419,200"), HasSubstr("70.272 KB in BF16")));
+  ASSERT_EQ(memory.latent_cache.size(), std::size(kernels::kLatentTypes));
+  EXPECT_EQ(memory.latent_cache[2], std::pair(LatentType::bf16, std::uint64_t{70'272}));
+  EXPECT_EQ(memory.latent_cache[3], std::pair(LatentType::f8_e4m3, std::uint64_t{61 * 656}));
+  EXPECT_THAT(report_to_text(report), AllOf(HasSubstr("671,026,419,200"), HasSubstr("70.272 KB in bf16")));
 }
 
 }  // namespace
