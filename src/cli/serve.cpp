@@ -23,8 +23,10 @@
 #include "cli/job.h"
 #include "dist/expert_counts_file.h"
 #include "infer/engine.h"
+#include "infer/prefix_store.h"
 #include "infer/serving_rank.h"
 #include "infer/text_model.h"
+#include "model/fingerprint.h"
 #include "serve/http_server.h"
 
 namespace fathom::cli {
@@ -35,7 +37,9 @@ struct ServeOptions {
   HttpOptions http;
   EngineOptions engine;
   std::int64_t cache_mib = 2048;
-  LatentType cache_type = kDefaultCacheType;
+  bool no_prefix_sharing = false;
+  std::string prefix_folder;
+  std::uint64_t prefix_bytes = std::uint64_t{8} << 30U;
   int prefill_processes = 0;
   std::int64_t redundant_experts = 0;
   std::string expert_load;
@@ -43,12 +47,26 @@ struct ServeOptions {
   std::size_t threads = 0;
 };
 
-/// Positions of latent caches that so much memory holds.
-std::int64_t positions_in(std::int64_t mib, const ModelConfig& config, LatentType cache_type) {
-  const std::int64_t bytes = LatentPageLayout(config, cache_type, kPagePositions).position_bytes();
-  const std::int64_t positions = (mib << 20U) / bytes;
-  require(positions > 1, "--cache-memory {}: a token's latent cache takes {} bytes: give more", mib, bytes);
-  return positions;
+/// As many whole pages of latent caches as so much memory holds.
+CacheOptions cache_options(const ServeOptions& options, const ModelConfig& config) {
+  CacheOptions cache = options.engine.cache;
+  cache.shares_prefixes = !options.no_prefix_sharing;
+  const std::int64_t bytes = LatentPageLayout(config, cache.type, cache.page_positions).page_bytes();
+  const std::int64_t pages = (options.cache_mib << 20U) / bytes;
+  require(pages > 0, "--cache-memory {}: a page of {} tokens' latent caches takes {} bytes: give more",
+          options.cache_mib, cache.page_positions, bytes);
+  cache.positions = pages * cache.page_positions;
+  return cache;
+}
+
+std::unique_ptr<PrefixStore> open_store(const ServeOptions& options, const TextModel& model,
+                                        const CacheOptions& cache) {
+  if (options.prefix_folder.empty()) return nullptr;
+  const LatentPageLayout layout(model.config, cache.type, cache.page_positions);
+  return std::make_unique<PrefixStore>(
+      options.prefix_folder, options.prefix_bytes,
+      CacheFileKey{model_fingerprint(model.config, model.weights), layout.row, layout.layers},
+      cache.page_positions);
 }
 
 std::string name_of(const ServeOptions& options) {
@@ -81,12 +99,15 @@ void serve(const ServeOptions& options, Communicator& job) {
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
   const Transformer transformer(model.config, model.weights, model.config.max_position_embeddings);
-  ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement, options.cache_type);
+  const CacheOptions cache = cache_options(options, model.config);
+  ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement, cache);
   // Also where somebody else decides when to end: all are signalled together.
   const InterruptFlag interrupted;
   if (job.rank() == 0) {
     EngineOptions engine_options = options.engine;
-    engine_options.cache_positions = positions_in(options.cache_mib, model.config, options.cache_type);
+    engine_options.cache = cache;
+    const std::unique_ptr<PrefixStore> store = open_store(options, model, cache);
+    engine_options.store = store.get();
     std::promise<void> failed;
     std::future<void> failure = failed.get_future();
     std::once_flag first;
@@ -107,6 +128,7 @@ void serve(const ServeOptions& options, Communicator& job) {
 
 void add_serve(CLI::App& app) {
   auto options = std::make_shared<ServeOptions>();
+  options->engine.cache.type = kDefaultCacheType;
   CLI::App* command = app.add_subcommand("serve", "Answer requests over HTTP, as OpenAI's API has them");
   command->add_option("model", options->model, kModelHelp)->required();
   command->add_option("--host", options->http.host, "Address to listen on; 0.0.0.0: all of this machine's")
@@ -121,6 +143,15 @@ void add_serve(CLI::App& app) {
                    "MiB for latent caches, in each process; requests wait while there is no room")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30U))
       ->capture_default_str();
+  add_cache_type_option(*command, options->engine.cache.type);
+  command->add_flag("--no-prefix-sharing", options->no_prefix_sharing,
+                    "Do not let prompts that begin alike share the latents of what they have in common");
+  command->add_option("--prefix-cache-dir", options->prefix_folder,
+                      "Folder for latents of prefixes that memory has no room for; they outlive the server");
+  command
+      ->add_option("--prefix-cache-bytes", options->prefix_bytes,
+                   "What this folder may take, as 500M or 20G (default: 8G); those used least recently go")
+      ->transform(CLI::AsSizeValue(false));
   command
       ->add_option("--step-tokens", options->engine.step_tokens,
                    "Tokens that a process takes in one step: fewer delay answers less while prompts are read")
@@ -146,7 +177,6 @@ void add_serve(CLI::App& app) {
                       "File with counts of tokens by layer and expert, by which experts are placed");
   command->add_option("--write-expert-load", options->write_expert_load,
                       "File to write the counts of this run to, in the end");
-  add_cache_type_option(*command, options->cache_type);
   add_threads_option(*command, options->threads);
   command->callback([options] { run_in_job([&](Communicator& job) { serve(*options, job); }); });
 }

@@ -25,6 +25,7 @@ struct GenerationOptions {
 
 struct GenerationStats {
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  // of those: their latents were there already
   std::int64_t answer_tokens = 0;
   double prompt_seconds = 0;
   std::int64_t decode_steps = 0;  // tokens behind the first one, which comes out of the prompt's pass

@@ -51,6 +51,10 @@ class AnswerBuilder {
   /// @return whether the answer goes on, and the token is to be fed back
   bool push(std::int32_t token);
 
+  /// So many of the prompt's tokens were cached already.
+  void note_cached(std::int64_t tokens) { answer_.stats.cached_tokens = tokens; }
+  [[nodiscard]] bool is_empty() const { return first_token_ == start_; }
+
   /// The end, for this reason where no token was it: gives out what was held back.
   Answer finish(StopReason reason = StopReason::cancelled);
 

@@ -12,7 +12,8 @@ BatchSchedule::BatchSchedule(int ranks, std::int64_t step_tokens) : ranks_(ranks
 }
 
 void BatchSchedule::add(SequenceId id, int rank, std::int64_t prompt_tokens) {
-  entries_.push_back({id, rank, prompt_tokens});
+  const auto next = std::ranges::find_if(entries_, [id](const Entry& entry) { return entry.id > id; });
+  entries_.insert(next, {id, rank, prompt_tokens});
 }
 
 void BatchSchedule::remove(SequenceId id) {

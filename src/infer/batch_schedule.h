@@ -9,7 +9,7 @@
 namespace fathom {
 
 /// Which tokens each rank of a group takes in the next step: one for every sequence that is past its prompt,
-/// and, as far as the budget of the step goes, prompts in the order in which they came, cut where it ends. So
+/// and, as far as the budget of the step goes, prompts in the order of their ids, cut where it ends. So
 /// a long prompt delays nobody by more than a step.
 class BatchSchedule {
  public:
@@ -17,7 +17,7 @@ class BatchSchedule {
   BatchSchedule(int ranks, std::int64_t step_tokens);
 
   /// @param rank           of the group
-  /// @param prompt_tokens  that are not in the cache yet; 0: all are
+  /// @param prompt_tokens  that are not in the cache yet, or not any more; 0: all are
   void add(SequenceId id, int rank, std::int64_t prompt_tokens);
   void remove(SequenceId id);
   [[nodiscard]] bool empty() const { return entries_.empty(); }
@@ -34,7 +34,7 @@ class BatchSchedule {
 
   int ranks_;
   std::int64_t step_tokens_;
-  std::deque<Entry> entries_;  // in the order in which they came
+  std::deque<Entry> entries_;  // by id: in the order in which they came
 };
 
 /// Tokens of each rank's runs, [ranks].

@@ -14,7 +14,7 @@ Engine::Engine(Communicator& job, const ServingLayout& layout, SequenceRunner& r
       tokenizer_(tokenizer),
       end_of_text_(std::move(end_of_text)),
       options_(options),
-      ledger_(job.size(), options.cache_positions),
+      ledger_(job.size(), options.cache, options.store),
       on_failure_(std::move(on_failure)) {
   if (layout.is_disaggregated()) {
     GroupConductor::Setup setup = setup_for(layout.decode, runner);
@@ -34,8 +34,9 @@ GroupConductor::Setup Engine::setup_for(const RankRange& ranks, SequenceRunner& 
   setup.job = &job_;
   setup.runner = &runner;
   setup.ledger = &ledger_;
+  setup.store = options_.store;
   setup.make_answer = [this](EngineRequest& request) {
-    return std::make_unique<AnswerBuilder>(tokenizer_, end_of_text_, request.options, request.prompt_tokens(),
+    return std::make_unique<AnswerBuilder>(tokenizer_, end_of_text_, request.options, request.prompt_tokens,
                                            request.limit, request.on_text);
   };
   setup.on_failure = [this](const std::exception_ptr& error) {
@@ -65,15 +66,16 @@ Engine::Request Engine::submit(std::vector<std::int32_t> prompt, const Generatio
   validate_sampling_options(options.sampling);
   check_prompt(prompt, model_);
   auto request = std::make_shared<EngineRequest>();
-  request->prompt = std::move(prompt);
+  request->tokens = std::move(prompt);
+  request->prompt_tokens = static_cast<std::int64_t>(request->tokens.size());
   request->options = options;
-  request->limit = answer_limit(options, request->prompt_tokens(), model_.max_positions());
+  request->limit = answer_limit(options, request->prompt_tokens, model_.max_positions());
   request->on_text = std::move(on_text);
   require(
       request->positions() <= ledger_.capacity(),
       "a prompt of {} tokens with an answer of up to {} needs a latent cache of {} positions, and a process "
       "has room for {}: ask for fewer tokens, or serve with more cache memory",
-      request->prompt_tokens(), request->limit.tokens, request->positions(), ledger_.capacity());
+      request->prompt_tokens, request->limit.tokens, request->positions(), ledger_.capacity());
   request->on_end = [this, raw = request.get(), on_end = std::move(on_end)](Outcome outcome) {
     on_end(std::move(outcome));
     has_ended(*raw);

@@ -14,6 +14,7 @@
 #include "infer/cache_ledger.h"
 #include "infer/engine_request.h"
 #include "infer/group_conductor.h"
+#include "infer/prefix_store.h"
 #include "infer/sequence_runner.h"
 #include "infer/serving_rank.h"
 #include "model/transformer.h"
@@ -22,18 +23,21 @@
 namespace fathom {
 
 struct EngineOptions {
-  std::int64_t step_tokens = 512;        // of each rank in one step, prompts' chunks included
-  std::int64_t cache_positions = 65536;  // of latent caches, on each rank
-  std::size_t max_waiting = 64;          // requests that wait for room
+  std::int64_t step_tokens = 512;  // of each rank in one step, prompts' chunks included
+  CacheOptions cache;              // of each rank
+  std::size_t max_waiting = 64;    // requests that wait for room
+  PrefixStore* store = nullptr;    // where prefixes go that there is no room for; null: nowhere
 };
 
 /// Answers many requests at once with continuous batching: each step takes a token of every answer and some
-/// of the prompts, and requests come and go between steps. A request is let in when the memory for its prompt
-/// and longest answer is free, in the order in which they came; then nothing stops it.
+/// of the prompts, and requests come and go between steps. A request is let in when there are pages for its
+/// prompt, in the order in which they came, and gets more as its answer grows. Where there are none, the
+/// youngest one gives its pages up and waits; later its latents are computed again, and its answer goes on as
+/// if nothing had been. Prompts that begin as other texts did share their pages (`CacheBook`).
 ///
-/// On several ranks each sequence lives on one (attention is data-parallel), the one that has promised least
-/// memory, while experts are spread over all (model/expert_peers.h). This is the leader's side, on rank 0;
-/// the others `ServingRank::follow`. Where prompts are read by ranks of their own
+/// On several ranks each sequence lives on one (attention is data-parallel; `CacheLedger` says which), while
+/// experts are spread over all (model/expert_peers.h). This is the leader's side, on rank 0; the others
+/// `ServingRank::follow`. Where prompts are read by ranks of their own
 /// (`ServingLayout::is_disaggregated`), caches travel from those to the others, and each group steps at its
 /// own pace: answers go on while a long prompt is read.
 ///
@@ -72,6 +76,8 @@ class Engine {
   /// Requests under way, and those of them that wait to be let in.
   [[nodiscard]] std::size_t under_way() const;
   [[nodiscard]] std::size_t waiting() const { return prefill_->waiting(); }
+  /// Tokens of prompts so far, and those of them that were cached already.
+  [[nodiscard]] CacheHits hits() const { return ledger_.hits(); }
 
  private:
   GroupConductor::Setup setup_for(const RankRange& ranks, SequenceRunner& runner);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "infer/answer.h"
 #include "infer/answer_builder.h"
+#include "infer/cache_ledger.h"
 #include "infer/step_plan.h"
 
 namespace fathom {
@@ -36,7 +37,8 @@ struct Outcome {
 /// one thread at a time.
 struct EngineRequest {
   SequenceId id = 0;
-  std::vector<std::int32_t> prompt;
+  std::vector<std::int32_t> tokens;  // the prompt, and the answer as far as it goes
+  std::int64_t prompt_tokens = 0;
   GenerationOptions options;
   AnswerLimit limit;
   AnswerBuilder::OnText on_text;
@@ -45,11 +47,10 @@ struct EngineRequest {
   std::atomic<bool> is_cancelled = false;
 
   std::unique_ptr<AnswerBuilder> answer;  // from the time on that its prompt is read
-  int prefill_rank = -1;                  // that has promised its cache, until that is released
-  int decode_rank = -1;                   // the same one where caches do not travel
+  CacheSeat prefill_seat;                 // where caches travel, until its own has arrived
+  CacheSeat decode_seat;
 
-  [[nodiscard]] std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(prompt.size()); }
-  [[nodiscard]] std::int64_t positions() const { return cache_positions(prompt_tokens(), limit); }
+  [[nodiscard]] std::int64_t positions() const { return cache_positions(prompt_tokens, limit); }
 };
 
 }  // namespace fathom

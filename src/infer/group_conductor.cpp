@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -24,7 +28,8 @@ std::string text_of(const std::exception_ptr& error) {
 GroupConductor::GroupConductor(Setup setup)
     : setup_(std::move(setup)),
       schedule_(setup_.ranks.size(), setup_.step_tokens),
-      plans_(static_cast<std::size_t>(setup_.ranks.size())) {
+      plans_(static_cast<std::size_t>(setup_.ranks.size())),
+      spilled_(plans_.size()) {
   thread_ = std::thread([this] { lead(); });
 }
 
@@ -83,23 +88,24 @@ std::size_t GroupConductor::waiting() const {
 void GroupConductor::lead() {
   try {
     for (Inbox inbox; sleep_until_work(inbox); inbox = {}) {
-      for (const Request& request : inbox.released) forget(request, request->prefill_rank);
+      for (const Request& request : inbox.released) forget(request, request->prefill_seat);
       for (Arrival& arrival : inbox.arrivals) {
         const Request& request = arrival.request;
-        plan_of(request->decode_rank)
-            .begin.push_back({.id = request->id,
-                              .capacity = request->positions(),
-                              .sampling = request->options.sampling,
-                              .receive_from = request->prefill_rank,
-                              .prompt = request->prompt});
+        const CacheSeat& seat = request->decode_seat;
+        plan_of(seat.rank).begin.push_back({.id = request->id,
+                                            .sampling = request->options.sampling,
+                                            .receive_from = request->prefill_seat.rank,
+                                            .prompt = request->tokens});
+        plan_of(seat.rank).seat.push_back({request->id, seat.pages, 0});
         has_orders_ = true;
         ++arriving_;
-        active_[request->id] = {request, arrival.from};
+        active_[request->id] = {request, arrival.from, request->prompt_tokens};
       }
       end_cancelled();
       admit();
       if (has_orders_ || arriving_ > 0 || !schedule_.empty()) step();
     }
+    keep_prefixes();
     std::vector<StepPlan> end(plans_.size());
     for (StepPlan& plan : end) plan.is_end = true;
     execute(std::move(end));
@@ -120,35 +126,101 @@ bool GroupConductor::sleep_until_work(Inbox& inbox) {
   return !(is_ending_ && is_idle);
 }
 
-/// Requests that wait are let in, in their order, while there is room for the first.
+/// Those that were paused go on, in their order, on each rank while there is room for the first.
+/// @return  whether all do
+bool GroupConductor::resume_paused() {
+  std::set<int> full;
+  for (auto& [id, active] : active_) {
+    if (!active.is_paused) continue;
+    CacheSeat& seat = seat_of(*active.request);
+    if (full.contains(seat.rank)) continue;
+    std::optional<CacheSeat> found = setup_.ledger->resume(seat.rank, active.request->tokens);
+    if (!found) {
+      full.insert(seat.rank);
+      continue;
+    }
+    seat = std::move(*found);
+    active.is_paused = false;
+    active.cached = seat.held;
+    plan_of(seat.rank).seat.push_back({id, seat.pages, seat.held});
+    has_orders_ = true;
+    schedule_.add(id, seat.rank - setup_.ranks.begin,
+                  static_cast<std::int64_t>(active.request->tokens.size()) - seat.held);
+  }
+  return full.empty();
+}
+
+/// Requests that wait are let in, in their order, while there is room for the first: behind those that have
+/// been here before.
 void GroupConductor::admit() {
+  if (!resume_paused()) return;
   std::vector<RankRange> ranges = {setup_.ranks};
   if (setup_.decoders != nullptr) ranges.push_back(setup_.decoders->setup_.ranks);
   while (true) {
     Request request;
-    std::vector<int> ranks;
     {
       const std::scoped_lock lock(mutex_);
       if (waiting_.empty()) return;
-      const auto reserved = setup_.ledger->reserve(ranges, waiting_.front()->positions());
-      if (!reserved) return;
-      ranks = *reserved;
-      request = std::move(waiting_.front());
-      waiting_.pop_front();
+      request = waiting_.front();
     }
-    request->prefill_rank = ranks.front();
-    request->decode_rank = ranks.back();
+    std::optional<std::vector<CacheSeat>> seats = setup_.ledger->admit(ranges, request->tokens);
+    if (!seats) return;
+    {
+      const std::scoped_lock lock(mutex_);
+      waiting_.pop_front();  // only this thread takes from it
+    }
+    request->decode_seat = std::move(seats->back());
+    if (setup_.decoders != nullptr) request->prefill_seat = std::move(seats->front());
     request->answer = setup_.make_answer(*request);
-    plan_of(request->prefill_rank)
-        .begin.push_back({.id = request->id,
-                          .capacity = request->positions(),
-                          .sampling = request->options.sampling,
-                          .send_to = setup_.decoders != nullptr ? request->decode_rank : -1,
-                          .prompt = request->prompt});
+    const CacheSeat& seat = seat_of(*request);
+    request->answer->note_cached(seat.held);
+    plan_of(seat.rank).begin.push_back(
+        {.id = request->id,
+         .sampling = request->options.sampling,
+         .send_to = setup_.decoders != nullptr ? request->decode_seat.rank : -1,
+         .prompt = request->tokens});
+    plan_of(seat.rank).seat.push_back({request->id, seat.pages, seat.held});
     has_orders_ = true;
-    schedule_.add(request->id, request->prefill_rank - setup_.ranks.begin, request->prompt_tokens());
-    active_[request->id] = {request};
+    schedule_.add(request->id, seat.rank - setup_.ranks.begin, request->prompt_tokens - seat.held);
+    active_[request->id] = {request, nullptr, seat.held};
   }
+}
+
+/// Sequences whose next token needs one more page get it, the oldest first; where there is none, the youngest
+/// on their rank gives up its own.
+void GroupConductor::make_room() {
+  const std::int64_t positions = setup_.ledger->options().page_positions;
+  for (auto& [id, active] : active_) {
+    CacheSeat& seat = seat_of(*active.request);
+    while (!active.is_paused && active.from == nullptr &&
+           static_cast<std::int64_t>(seat.pages.size()) * positions <= active.cached) {
+      if (const std::optional<PageId> page = setup_.ledger->grow(seat.rank)) {
+        seat.pages.push_back(*page);
+        plan_of(seat.rank).seat.push_back({id, {*page}, 0});
+        continue;
+      }
+      const auto youngest = std::find_if(active_.rbegin(), active_.rend(), [&](const auto& entry) {
+        const Active& other = entry.second;
+        return !other.is_paused && other.from == nullptr && seat_of(*other.request).rank == seat.rank;
+      });
+      pause(youngest->first);
+    }
+  }
+}
+
+void GroupConductor::pause(SequenceId id) {
+  Active& active = active_.at(id);
+  CacheSeat& seat = seat_of(*active.request);
+  setup_.ledger->pause(seat, cached_tokens(active));
+  plan_of(seat.rank).pause.push_back(id);
+  has_orders_ = true;
+  schedule_.remove(id);
+  active.is_paused = true;
+  active.cached = 0;
+}
+
+std::span<const std::int32_t> GroupConductor::cached_tokens(const Active& active) {
+  return std::span(active.request->tokens).first(static_cast<std::size_t>(active.cached));
 }
 
 void GroupConductor::end_cancelled() {
@@ -172,6 +244,7 @@ void GroupConductor::end_cancelled() {
 }
 
 void GroupConductor::step() {
+  make_room();
   const std::vector<std::vector<StepPlan::Run>> runs = schedule_.next();
   const std::vector<std::int64_t> tokens = tokens_of_ranks(runs);
   const bool has_tokens = std::ranges::any_of(tokens, [](std::int64_t count) { return count > 0; });
@@ -182,8 +255,24 @@ void GroupConductor::step() {
     plans[r].run = runs[r];
     plans[r].tokens_of_rank = tokens;
     plans[r].waits_for_caches = !has_tokens && arriving_ > 0;
+    CacheLedger::Orders orders = setup_.ledger->take_orders(setup_.ranks.begin + static_cast<int>(r));
+    plans[r].orders = std::move(orders.pages);
+    spilled_[r] = std::move(orders.spilled);
+    for (const StepPlan::Run& run : runs[r])
+      active_.at(run.id).cached += std::max<std::int64_t>(run.prompt_tokens, 1);
   }
-  for (const StepResult& result : execute(std::move(plans))) take(result);
+  const std::vector<StepResult> results = execute(std::move(plans));
+  for (std::size_t r = 0; r < results.size(); ++r)
+    for (std::size_t i = 0; i < results[r].spilled.size(); ++i)
+      setup_.store->save(spilled_[r].at(i), results[r].spilled[i]);
+  for (const StepResult& result : results) take(result);
+}
+
+/// What only the prefixes' trees keep goes to the second tier, to be there the next time.
+void GroupConductor::keep_prefixes() {
+  if (setup_.store == nullptr) return;
+  for (int rank = setup_.ranks.begin; rank < setup_.ranks.end; ++rank) setup_.ledger->give_up_all(rank);
+  step();
 }
 
 std::vector<StepResult> GroupConductor::execute(std::vector<StepPlan> plans) {
@@ -215,13 +304,17 @@ void GroupConductor::take(const StepResult& result) {
 void GroupConductor::take_token(SequenceId id, std::int32_t token) {
   Active& active = active_.at(id);
   const Request request = active.request;
+  const bool has_read = active.cached >= static_cast<std::int64_t>(request->tokens.size());
+  if (token != StepResult::kNotNumbers && has_read && request->answer->is_empty())
+    setup_.ledger->remember(seat_of(*request), cached_tokens(active));
   if (active.from != nullptr) {
     // The first token says that the cache is here.
     active.from->release(request);
     active.from = nullptr;
     --arriving_;
-    schedule_.add(id, request->decode_rank - setup_.ranks.begin, 0);
+    schedule_.add(id, request->decode_seat.rank - setup_.ranks.begin, 0);
   }
+  request->tokens.push_back(token);
   if (token == StepResult::kNotNumbers) {
     finish(id, {{}, "the model's logits are not numbers"});
   } else if (!request->answer->push(token)) {
@@ -232,6 +325,7 @@ void GroupConductor::take_token(SequenceId id, std::int32_t token) {
 /// Its cache is on the way: another group goes on.
 void GroupConductor::move_on(SequenceId id) {
   const Request request = active_.at(id).request;
+  setup_.ledger->remember(seat_of(*request), cached_tokens(active_.at(id)));
   schedule_.remove(id);
   active_.erase(id);
   setup_.decoders->take_over(request, *this);
@@ -240,20 +334,25 @@ void GroupConductor::move_on(SequenceId id) {
 /// A request that is under way here ends, and gives its memory back: on both ranks where its prompt is still
 /// being read.
 void GroupConductor::finish(SequenceId id, Outcome outcome) {
-  const Request request = active_.at(id).request;
+  const Active active = active_.at(id);
+  const Request request = active.request;
+  CacheSeat& seat = seat_of(*request);
   schedule_.remove(id);
   active_.erase(id);
-  const bool is_here = setup_.ranks.contains(request->decode_rank);
-  forget(request, is_here ? request->decode_rank : request->prefill_rank);
-  if (!is_here) setup_.ledger->release(request->decode_rank, request->positions());
+  if (active.is_paused) setup_.ledger->end_pause(seat.rank);
+  forget(request, seat, outcome.error.empty() ? cached_tokens(active) : std::span<const std::int32_t>());
+  if (setup_.decoders != nullptr) {
+    setup_.ledger->release(request->decode_seat);
+    setup_.decoders->wake();
+  }
   request->on_end(std::move(outcome));
 }
 
-/// Its rank here drops it before it begins others, for which the memory may be promised at once.
-void GroupConductor::forget(const Request& request, int rank) {
-  plan_of(rank).drop.push_back(request->id);
+/// Its rank here drops it before it begins others, which may get its pages at once.
+void GroupConductor::forget(const Request& request, CacheSeat& seat, std::span<const std::int32_t> cached) {
+  plan_of(seat.rank).drop.push_back(request->id);
   has_orders_ = true;
-  setup_.ledger->release(rank, request->positions());
+  setup_.ledger->release(seat, cached);
   if (setup_.on_room) setup_.on_room();
 }
 

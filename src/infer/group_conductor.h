@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -42,6 +43,7 @@ class GroupConductor {
     std::function<void(std::exception_ptr)> on_failure;
     /// The group that goes on where prompts have been read; null: this one.
     GroupConductor* decoders = nullptr;
+    PrefixStore* store = nullptr;  // where spilled pages go; null: none are
     /// Called when memory has become free, where others wait for it.
     std::function<void()> on_room;
   };
@@ -73,6 +75,8 @@ class GroupConductor {
   struct Active {
     Request request;
     GroupConductor* from = nullptr;  // while its cache is on the way: who sends it
+    std::int64_t cached = 0;         // of its tokens: they are in the cache after the steps so far
+    bool is_paused = false;          // it has no pages
   };
   /// What has come from other threads.
   struct Inbox {
@@ -83,14 +87,24 @@ class GroupConductor {
   void lead();
   bool sleep_until_work(Inbox& inbox);
   void admit();
+  bool resume_paused();
+  void make_room();
+  void pause(SequenceId id);
   void end_cancelled();
   void step();
   std::vector<StepResult> execute(std::vector<StepPlan> plans);
   void take(const StepResult& result);
+  void keep_prefixes();
   void take_token(SequenceId id, std::int32_t token);
   void move_on(SequenceId id);
   void finish(SequenceId id, Outcome outcome);
-  void forget(const Request& request, int rank);
+  void forget(const Request& request, CacheSeat& seat, std::span<const std::int32_t> cached = {});
+  /// Of a request that is under way here.
+  [[nodiscard]] CacheSeat& seat_of(EngineRequest& request) const {
+    return setup_.decoders != nullptr ? request.prefill_seat : request.decode_seat;
+  }
+  /// Its tokens that are in its pages.
+  [[nodiscard]] static std::span<const std::int32_t> cached_tokens(const Active& active);
   void fail(const std::exception_ptr& error);
   StepPlan& plan_of(int rank) { return plans_[static_cast<std::size_t>(rank - setup_.ranks.begin)]; }
 
@@ -101,7 +115,8 @@ class GroupConductor {
   std::map<SequenceId, Active> active_;
   std::int64_t arriving_ = 0;    // of those, whose caches are on the way
   std::vector<StepPlan> plans_;  // [ranks], of the next step: what is known of it so far
-  bool has_orders_ = false;      // they drop or begin sequences
+  std::vector<std::vector<std::vector<std::int32_t>>> spilled_;  // [ranks] texts of the pages it spills
+  bool has_orders_ = false;                                      // they drop or begin sequences
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -23,36 +23,37 @@ int tag_of_cache(SequenceId id) {
 }  // namespace
 
 struct SequenceRunner::Sequence {
-  Sequence(const NewSequence& plan, const ModelConfig& config, LatentType cache_type)
+  Sequence(const NewSequence& plan, const Transformer& model, const LatentPageLayout& layout)
       : id(plan.id),
         send_to(plan.send_to),
-        prompt(plan.prompt),
-        cache(config, plan.capacity, cache_type),
+        tokens(plan.prompt),
+        cache(layout, model.max_positions()),
         sampler(plan.sampling),
-        hidden(Tensor::empty({1, config.hidden_size})) {
-    for (const std::int32_t token : prompt) sampler.accept(token);
+        hidden(Tensor::empty({1, model.config().hidden_size})) {
+    for (const std::int32_t token : tokens) sampler.accept(token);
   }
 
   SequenceId id;
   int send_to;
-  std::vector<std::int32_t> prompt;
-  std::int64_t prompt_done = 0;  // tokens of it that are in the cache
-  std::int32_t last_token = 0;   // that was chosen
+  std::vector<std::int32_t> tokens;  // of prompt and answer; the first ones are in the cache
   LatentCache cache;
   Sampler sampler;
   Tensor hidden;  // [1, hidden], of the prompt's last token, where the cache travels
   bool is_arriving = false;
   Transfers transfers;  // of the cache, either way
+
+  [[nodiscard]] auto uncached() const { return tokens.begin() + cache.length(); }
 };
 
 SequenceRunner::SequenceRunner(ThreadPool& pool, const Transformer& model, Communicator& job,
-                               PlacedExperts* experts, std::int64_t with_text, LatentType cache_type)
+                               PlacedExperts* experts, std::int64_t with_text, const CacheOptions& cache)
     : context_{.pool = pool, .expert_peers = experts},
       model_(model),
       job_(job),
       experts_(experts),
       with_text_(with_text),
-      cache_type_(cache_type) {}
+      layout_(model.config(), cache.type, cache.page_positions),
+      pages_(static_cast<std::size_t>(cache.pages())) {}
 
 SequenceRunner::~SequenceRunner() = default;
 
@@ -67,15 +68,51 @@ void SequenceRunner::drop(SequenceId id) {
   sequences_.erase(id);
 }
 
-void SequenceRunner::begin(const NewSequence& plan) {
-  auto sequence = std::make_unique<Sequence>(plan, model_.config(), cache_type_);
-  if (plan.receive_from >= 0) {
-    sequence->is_arriving = true;
-    sequence->prompt_done = static_cast<std::int64_t>(plan.prompt.size());
-    sequence->transfers = receive_cache(job_, sequence->cache, sequence->prompt_done, sequence->hidden,
-                                        plan.receive_from, tag_of_cache(plan.id));
+LatentPage& SequenceRunner::page(PageId id) {
+  require(id >= 0 && static_cast<std::size_t>(id) < pages_.size(), "rank {} has no page {}", job_.rank(), id);
+  LatentPage& page = pages_[static_cast<std::size_t>(id)];
+  if (page == nullptr) page = allocate_page(layout_);
+  return page;
+}
+
+std::span<std::byte> SequenceRunner::bytes_of(PageId id) {
+  return {static_cast<std::byte*>(page(id).get()), static_cast<std::size_t>(layout_.page_bytes())};
+}
+
+void SequenceRunner::obey(const PageOrder& order, StepResult& result) {
+  const std::span<std::byte> bytes = bytes_of(order.page);
+  switch (order.kind) {
+    case PageOrder::Kind::copy:
+      std::ranges::copy(bytes_of(order.source), bytes.begin());
+      break;
+    case PageOrder::Kind::fill:
+      require(order.bytes.size() == bytes.size(), "{} bytes to fill a page of {} with", order.bytes.size(),
+              bytes.size());
+      std::ranges::copy(order.bytes, bytes.begin());
+      break;
+    case PageOrder::Kind::spill:
+      result.spilled.emplace_back(bytes.begin(), bytes.end());
+      break;
   }
-  sequences_[plan.id] = std::move(sequence);
+}
+
+void SequenceRunner::seat(const StepPlan::Seat& plan) {
+  LatentCache& cache = at(plan.id).cache;
+  if (cache.table().pages().empty()) cache.set_length(plan.held);
+  for (const PageId id : plan.pages) cache.table().add(page(id));
+}
+
+void SequenceRunner::pause(SequenceId id) {
+  LatentCache& cache = at(id).cache;
+  cache.truncate(0);
+  cache.table().shrink(0);
+}
+
+void SequenceRunner::receive(const NewSequence& plan) {
+  Sequence& sequence = at(plan.id);
+  sequence.is_arriving = true;
+  sequence.transfers = receive_cache(job_, sequence.cache, static_cast<std::int64_t>(plan.prompt.size()),
+                                     sequence.hidden, plan.receive_from, tag_of_cache(plan.id));
 }
 
 void SequenceRunner::take_arrivals(bool waits, StepResult& result) {
@@ -93,7 +130,13 @@ void SequenceRunner::take_arrivals(bool waits, StepResult& result) {
 StepResult SequenceRunner::execute(const StepPlan& plan) {
   StepResult result;
   for (const SequenceId id : plan.drop) drop(id);
-  for (const NewSequence& sequence : plan.begin) begin(sequence);
+  for (const PageOrder& order : plan.orders) obey(order, result);
+  for (const NewSequence& sequence : plan.begin)
+    sequences_[sequence.id] = std::make_unique<Sequence>(sequence, model_, layout_);
+  for (const StepPlan::Seat& sequence : plan.seat) seat(sequence);
+  for (const NewSequence& sequence : plan.begin)
+    if (sequence.receive_from >= 0) receive(sequence);
+  for (const SequenceId id : plan.pause) pause(id);
   take_arrivals(plan.waits_for_caches, result);
   const bool somebody_has_tokens =
       std::ranges::any_of(plan.tokens_of_rank, [](std::int64_t tokens) { return tokens > 0; });
@@ -109,13 +152,8 @@ void SequenceRunner::run(const std::vector<StepPlan::Run>& runs, StepResult& res
   std::vector<LatentCache*> caches;
   for (const StepPlan::Run& run : runs) {
     Sequence& sequence = at(run.id);
-    if (run.prompt_tokens == 0) {
-      tokens.push_back(sequence.last_token);
-    } else {
-      const auto next = sequence.prompt.begin() + sequence.prompt_done;
-      tokens.insert(tokens.end(), next, next + run.prompt_tokens);
-      sequence.prompt_done += run.prompt_tokens;
-    }
+    const auto next = sequence.uncached();
+    tokens.insert(tokens.end(), next, next + std::max<std::int64_t>(run.prompt_tokens, 1));
     sequences.offsets.push_back(static_cast<std::int64_t>(tokens.size()));
     caches.push_back(&sequence.cache);
   }
@@ -125,7 +163,7 @@ void SequenceRunner::run(const std::vector<StepPlan::Run>& runs, StepResult& res
   std::vector<std::int64_t> last_rows;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     Sequence& sequence = at(runs[i].id);
-    if (sequence.prompt_done < static_cast<std::int64_t>(sequence.prompt.size())) continue;
+    if (sequence.uncached() != sequence.tokens.end()) continue;
     const std::int64_t last = sequences.offsets[i + 1] - 1;
     if (sequence.send_to < 0) {
       choosing.push_back(&sequence);
@@ -153,13 +191,14 @@ void SequenceRunner::choose(const std::vector<Sequence*>& sequences, const Tenso
     Sequence& sequence = *sequences[i];
     const auto row = static_cast<std::int64_t>(i);
     const Tensor own = logits.rows(row, row + 1);
+    std::int32_t token = StepResult::kNotNumbers;  // of this sequence: the others go on
     try {
-      sequence.last_token = sequence.sampler.sample(own.values().first(static_cast<std::size_t>(with_text_)));
-      sequence.sampler.accept(sequence.last_token);
+      token = sequence.sampler.sample(own.values().first(static_cast<std::size_t>(with_text_)));
+      sequence.sampler.accept(token);
+      sequence.tokens.push_back(token);
     } catch (const NonFiniteLogits&) {
-      sequence.last_token = StepResult::kNotNumbers;  // of this sequence: the others go on
     }
-    result.tokens.push_back({sequence.id, sequence.last_token});
+    result.tokens.push_back({sequence.id, token});
   }
 }
 

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "dist/collectives.h"
 #include "dist/communicator.h"
 #include "dist/placed_experts.h"
+#include "infer/cache_options.h"
 #include "infer/sampler.h"
 #include "infer/step_plan.h"
 #include "model/context.h"
@@ -17,8 +19,9 @@
 
 namespace fathom {
 
-/// A rank's part of the engine: has its sequences' caches and samplers, and executes steps. All ranks of a
-/// group, which share experts out, execute a step together.
+/// A rank's part of the engine: has the pages of latent caches, its sequences and their samplers, and
+/// executes steps. Who has which pages is the leader's to say (`CacheBook`). All ranks of a group, which
+/// share experts out, execute a step together.
 class SequenceRunner {
  public:
   /// Keeps references.
@@ -26,7 +29,7 @@ class SequenceRunner {
   /// @param experts    of the group's ranks; null: all experts are here
   /// @param with_text  tokens that may be chosen, the first ones of the vocabulary
   SequenceRunner(ThreadPool& pool, const Transformer& model, Communicator& job, PlacedExperts* experts,
-                 std::int64_t with_text, LatentType cache_type);
+                 std::int64_t with_text, const CacheOptions& cache);
   ~SequenceRunner();
   SequenceRunner(const SequenceRunner&) = delete;
   SequenceRunner& operator=(const SequenceRunner&) = delete;
@@ -40,7 +43,12 @@ class SequenceRunner {
   struct Sequence;
 
   void drop(SequenceId id);
-  void begin(const NewSequence& plan);
+  void obey(const PageOrder& order, StepResult& result);
+  void seat(const StepPlan::Seat& plan);
+  void pause(SequenceId id);
+  void receive(const NewSequence& plan);
+  LatentPage& page(PageId id);
+  std::span<std::byte> bytes_of(PageId id);
   void take_arrivals(bool waits, StepResult& result);
   void run(const std::vector<StepPlan::Run>& runs, StepResult& result);
   /// @param hidden  [sequences, hidden], after the final norm, of the last token of each
@@ -52,7 +60,8 @@ class SequenceRunner {
   Communicator& job_;
   PlacedExperts* experts_;
   std::int64_t with_text_;
-  LatentType cache_type_;
+  LatentPageLayout layout_;
+  std::vector<LatentPage> pages_;  // by id; null until somebody uses it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   ExpertCounts counts_;
 };

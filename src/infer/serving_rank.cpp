@@ -29,12 +29,12 @@ ServingLayout serving_layout(int ranks, int prefill) {
 
 ServingRank::ServingRank(ThreadPool& pool, const Transformer& model, const Tokenizer& tokenizer,
                          Communicator& job, const ServingLayout& layout, const PlacementOptions& placement,
-                         LatentType cache_type)
+                         const CacheOptions& cache)
     : config_(model.config()),
       job_(job),
       group_(job.split(layout.group_of(job.rank()).begin, 0)),
       experts_(place_in_group(*group_, config_, placement)),
-      runner_(pool, model, job, experts_.get(), vocabulary_with_text(model, tokenizer), cache_type) {}
+      runner_(pool, model, job, experts_.get(), vocabulary_with_text(model, tokenizer), cache) {}
 
 void ServingRank::follow() {
   GroupMember(job_, runner_).follow();

@@ -6,6 +6,7 @@
 #include "dist/communicator.h"
 #include "dist/placed_experts.h"
 #include "infer/cache_ledger.h"
+#include "infer/cache_options.h"
 #include "infer/sequence_runner.h"
 #include "model/expert_counts.h"
 #include "model/transformer.h"
@@ -35,10 +36,9 @@ struct PlacementOptions {
 /// What a rank of a serving job has: its share of its group's experts, and its sequences.
 class ServingRank {
  public:
-  /// Called by all ranks. Keeps references to all but `placement`.
+  /// Called by all ranks. Keeps references to all but `placement` and `cache`.
   ServingRank(ThreadPool& pool, const Transformer& model, const Tokenizer& tokenizer, Communicator& job,
-              const ServingLayout& layout, const PlacementOptions& placement,
-              LatentType cache_type = LatentType::f32);
+              const ServingLayout& layout, const PlacementOptions& placement, const CacheOptions& cache);
 
   [[nodiscard]] SequenceRunner& runner() { return runner_; }
 

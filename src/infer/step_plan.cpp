@@ -9,6 +9,12 @@ std::vector<std::byte> bytes_of(const MessageWriter& message) {
   return {message.bytes().begin(), message.bytes().end()};
 }
 
+std::size_t count_of(MessageReader& message) {
+  std::size_t count = 0;
+  message.get(count);
+  return count;
+}
+
 }  // namespace
 
 std::vector<std::byte> pack(const StepPlan& plan) {
@@ -17,15 +23,28 @@ std::vector<std::byte> pack(const StepPlan& plan) {
   message.put(plan.waits_for_caches);
   message.put(plan.tokens_of_rank);
   message.put(plan.drop);
+  message.put(plan.orders.size());
+  for (const PageOrder& order : plan.orders) {
+    message.put(order.kind);
+    message.put(order.page);
+    message.put(order.source);
+    message.put(order.bytes);
+  }
   message.put(plan.begin.size());
   for (const NewSequence& sequence : plan.begin) {
     message.put(sequence.id);
-    message.put(sequence.capacity);
     message.put(sequence.sampling);
     message.put(sequence.send_to);
     message.put(sequence.receive_from);
     message.put(sequence.prompt);
   }
+  message.put(plan.seat.size());
+  for (const StepPlan::Seat& seat : plan.seat) {
+    message.put(seat.id);
+    message.put(seat.pages);
+    message.put(seat.held);
+  }
+  message.put(plan.pause);
   message.put(plan.run);
   return bytes_of(message);
 }
@@ -37,17 +56,28 @@ StepPlan unpack_plan(std::span<const std::byte> bytes) {
   message.get(plan.waits_for_caches);
   message.get(plan.tokens_of_rank);
   message.get(plan.drop);
-  std::size_t sequences = 0;
-  message.get(sequences);
-  for (std::size_t i = 0; i < sequences; ++i) {
+  for (std::size_t i = 0, orders = count_of(message); i < orders; ++i) {
+    PageOrder& order = plan.orders.emplace_back();
+    message.get(order.kind);
+    message.get(order.page);
+    message.get(order.source);
+    message.get(order.bytes);
+  }
+  for (std::size_t i = 0, sequences = count_of(message); i < sequences; ++i) {
     NewSequence& sequence = plan.begin.emplace_back();
     message.get(sequence.id);
-    message.get(sequence.capacity);
     message.get(sequence.sampling);
     message.get(sequence.send_to);
     message.get(sequence.receive_from);
     message.get(sequence.prompt);
   }
+  for (std::size_t i = 0, seats = count_of(message); i < seats; ++i) {
+    StepPlan::Seat& seat = plan.seat.emplace_back();
+    message.get(seat.id);
+    message.get(seat.pages);
+    message.get(seat.held);
+  }
+  message.get(plan.pause);
   message.get(plan.run);
   return plan;
 }
@@ -56,6 +86,8 @@ std::vector<std::byte> pack(const StepResult& result) {
   MessageWriter message;
   message.put(result.tokens);
   message.put(result.sent);
+  message.put(result.spilled.size());
+  for (const std::vector<std::byte>& page : result.spilled) message.put(page);
   return bytes_of(message);
 }
 
@@ -64,6 +96,8 @@ StepResult unpack_result(std::span<const std::byte> bytes) {
   StepResult result;
   message.get(result.tokens);
   message.get(result.sent);
+  for (std::size_t i = 0, pages = count_of(message); i < pages; ++i)
+    message.get(result.spilled.emplace_back());
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "infer/cache_book.h"
 #include "infer/sampler.h"
 
 namespace fathom {
@@ -15,7 +16,6 @@ using SequenceId = std::uint64_t;
 /// A sequence that a rank is to have from now on.
 struct NewSequence {
   SequenceId id = 0;
-  std::int64_t capacity = 0;  // positions of its latent cache
   SamplingOptions sampling;
   /// Whom to send the cache to when the prompt is through, and whom to receive it from, as ranks of the job;
   /// -1: nobody.
@@ -26,17 +26,28 @@ struct NewSequence {
 
 /// What one rank does in one step.
 struct StepPlan {
-  /// New tokens of a sequence: its prompt's next ones, or (0) the one that was chosen last.
+  /// New tokens of a sequence: so many of those that it has and its cache has not, or (0) the last one.
   struct Run {
     SequenceId id = 0;
     std::int64_t prompt_tokens = 0;
   };
 
+  /// Pages that a sequence's table gets behind those that it has.
+  struct Seat {
+    SequenceId id = 0;
+    std::vector<PageId> pages;
+    std::int64_t held = 0;  // where it has none yet: its first tokens whose latents are in these
+  };
+
   bool is_end = false;            // no more steps
   bool waits_for_caches = false;  // nobody has tokens: whoever awaits caches waits until one is here
   std::vector<std::int64_t> tokens_of_rank;  // of all ranks of the group in this step
-  std::vector<SequenceId> drop;              // before all else, which frees their caches
+  // In the order in which they are obeyed.
+  std::vector<SequenceId> drop;
+  std::vector<PageOrder> orders;
   std::vector<NewSequence> begin;
+  std::vector<Seat> seat;
+  std::vector<SequenceId> pause;  // they keep their tokens, and lose their tables until they are seated again
   std::vector<Run> run;
 };
 
@@ -49,8 +60,9 @@ struct StepResult {
   /// In place of a token: the logits were not numbers.
   static constexpr std::int32_t kNotNumbers = -1;
 
-  std::vector<Token> tokens;     // one for each sequence that goes on
-  std::vector<SequenceId> sent;  // whose caches are on their way
+  std::vector<Token> tokens;                    // one for each sequence that goes on
+  std::vector<SequenceId> sent;                 // whose caches are on their way
+  std::vector<std::vector<std::byte>> spilled;  // pages, in the order of their orders
 };
 
 std::vector<std::byte> pack(const StepPlan& plan);

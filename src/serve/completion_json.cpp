@@ -26,7 +26,8 @@ OrderedJson choice(std::string_view text, std::optional<StopReason> reason) {
 OrderedJson usage(const GenerationStats& stats) {
   return {{"prompt_tokens", stats.prompt_tokens},
           {"completion_tokens", stats.answer_tokens},
-          {"total_tokens", stats.prompt_tokens + stats.answer_tokens}};
+          {"total_tokens", stats.prompt_tokens + stats.answer_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", stats.cached_tokens}}}};
 }
 
 }  // namespace

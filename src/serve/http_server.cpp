@@ -76,10 +76,12 @@ class HttpServer::Impl {
       respond(response, 200, models_json(options_.model, started_));
     });
     server_.Get("/health", [this](const auto&, auto& response) {
+      const CacheHits hits = engine_.hits();
       respond(response, 200,
-              fmt::format(R"({{"status":"{}","requests":{},"waiting":{},"sending":{}}})",
+              fmt::format(R"({{"status":"{}","requests":{},"waiting":{},"sending":{},"prompt_tokens":{},)"
+                          R"("cached_tokens":{}}})",
                           is_draining_ ? "ending" : "ok", engine_.under_way(), engine_.waiting(),
-                          sending_.count()));
+                          sending_.count(), hits.prompt_tokens, hits.cached_tokens));
     });
     server_.set_exception_handler([](const auto&, auto& response, const std::exception_ptr& error) {
       respond(response, refusal(error));

@@ -5,7 +5,6 @@
 
 #include <vector>
 
-#include "infer/cache_ledger.h"
 #include "infer/step_plan.h"
 
 namespace fathom {
@@ -48,16 +47,13 @@ TEST(BatchScheduleTest, EachRankHasABudgetOfItsOwn) {
   EXPECT_THAT(tokens_of_ranks(runs), ElementsAre(8, 0, 3));
 }
 
-TEST(CacheLedgerTest, RoomIsPromisedWhereLeastIsAndOnAllOrNone) {
-  CacheLedger ledger(3, 100);
-  const std::vector<RankRange> both = {{0, 1}, {1, 3}};
-  EXPECT_THAT(*ledger.reserve(both, 40), ElementsAre(0, 1));
-  EXPECT_THAT(*ledger.reserve(both, 40), ElementsAre(0, 2));
-  EXPECT_FALSE(ledger.reserve(both, 40)) << "rank 0 has 20 left";
-  ledger.release(0, 40);
-  EXPECT_THAT(*ledger.reserve(both, 60), ElementsAre(0, 1)) << "nothing was promised in vain";
-  EXPECT_FALSE(ledger.reserve({{1, 3}}, 61));
-  EXPECT_THAT(*ledger.reserve({{1, 3}}, 60), ElementsAre(2));
+TEST(BatchScheduleTest, WhoeverCameFirstGoesFirstAlsoAfterAPause) {
+  BatchSchedule schedule(1, 10);
+  schedule.add(1, 0, 6);
+  schedule.add(2, 0, 20);
+  schedule.remove(1);
+  schedule.add(1, 0, 8);
+  EXPECT_THAT(schedule.next(), ElementsAre(ElementsAre(IsRun(1, 8), IsRun(2, 2))));
 }
 
 TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
@@ -66,11 +62,14 @@ TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
   plan.tokens_of_rank = {3, 0};
   plan.drop = {7, 8};
   plan.begin = {{.id = 9,
-                 .capacity = 20,
                  .sampling = {.temperature = 0.5, .seed = 11},
                  .send_to = 2,
                  .receive_from = -1,
                  .prompt = {5, 6, 7}}};
+  plan.orders = {{PageOrder::Kind::copy, 3, 1, {}},
+                 {PageOrder::Kind::fill, 4, -1, {std::byte{1}, std::byte{2}}}};
+  plan.seat = {{9, {3, 4}, 5}};
+  plan.pause = {2};
   plan.run = {{9, 3}, {4, 0}};
   const StepPlan got = unpack_plan(pack(plan));
   EXPECT_FALSE(got.is_end);
@@ -79,18 +78,28 @@ TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
   EXPECT_EQ(got.drop, plan.drop);
   ASSERT_EQ(got.begin.size(), 1U);
   EXPECT_EQ(got.begin[0].id, 9U);
-  EXPECT_EQ(got.begin[0].capacity, 20);
   EXPECT_EQ(got.begin[0].sampling.temperature, 0.5);
   EXPECT_EQ(got.begin[0].sampling.seed, 11U);
   EXPECT_EQ(got.begin[0].send_to, 2);
   EXPECT_EQ(got.begin[0].receive_from, -1);
   EXPECT_THAT(got.begin[0].prompt, ElementsAre(5, 6, 7));
   EXPECT_THAT(got.run, ElementsAre(IsRun(9, 3), IsRun(4, 0)));
+  ASSERT_EQ(got.orders.size(), 2U);
+  EXPECT_EQ(got.orders[0].kind, PageOrder::Kind::copy);
+  EXPECT_EQ(got.orders[0].source, 1);
+  EXPECT_EQ(got.orders[1].page, 4);
+  EXPECT_THAT(got.orders[1].bytes, ElementsAre(std::byte{1}, std::byte{2}));
+  ASSERT_EQ(got.seat.size(), 1U);
+  EXPECT_THAT(got.seat[0].pages, ElementsAre(3, 4));
+  EXPECT_EQ(got.seat[0].held, 5);
+  EXPECT_THAT(got.pause, ElementsAre(2U));
 
-  const StepResult result = unpack_result(pack(StepResult{{{3, 40}, {4, StepResult::kNotNumbers}}, {5}}));
+  const StepResult result =
+      unpack_result(pack(StepResult{{{3, 40}, {4, StepResult::kNotNumbers}}, {5}, {{std::byte{7}}, {}}}));
   ASSERT_EQ(result.tokens.size(), 2U);
   EXPECT_EQ(result.tokens[1].token, StepResult::kNotNumbers);
   EXPECT_THAT(result.sent, ElementsAre(5U));
+  EXPECT_THAT(result.spilled, ElementsAre(ElementsAre(std::byte{7}), IsEmpty()));
 }
 
 TEST(StepPlanTest, AMessageThatEndsTooEarlyIsRefused) {

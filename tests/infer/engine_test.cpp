@@ -1,5 +1,6 @@
 #include "infer/engine.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
+#include <filesystem>
 #include <future>
 #include <string>
 #include <thread>
@@ -14,7 +16,9 @@
 
 #include "base/thread_pool.h"
 #include "infer/generator.h"
+#include "infer/prefix_store.h"
 #include "infer/text_model.h"
+#include "model/fingerprint.h"
 #include "support/error_text.h"
 #include "support/serving.h"
 #include "support/tiny_checkpoint.h"
@@ -53,6 +57,7 @@ class EngineTest : public testing::TestWithParam<Spread> {
     setup.prefill = GetParam().prefill;
     setup.placement.redundant_experts = GetParam().redundant;
     setup.engine.step_tokens = GetParam().step_tokens;
+    setup.engine.cache.page_positions = 8;
     return setup;
   }
   [[nodiscard]] Answer generate(const std::vector<std::int32_t>& prompt,
@@ -102,7 +107,7 @@ TEST_P(EngineTest, SampledAnswersAreThoseOfGeneratorWithTheSameSeed) {
 
 TEST_P(EngineTest, RequestsWaitForRoomAndAllAreAnswered) {
   EngineSetup small = setup();
-  small.engine.cache_positions = static_cast<std::int64_t>(expected_.front().ids.size()) + 30;
+  small.engine.cache.positions = static_cast<std::int64_t>(expected_.front().ids.size()) + 30;
   with_engine(model_, small, [&](Engine& engine) {
     std::vector<Asked> asked;
     for (int i = 0; i < 12; ++i) asked.push_back(ask(engine, expected_.front().ids, always_best(24)));
@@ -135,7 +140,7 @@ TEST_P(EngineTest, ACancelledRequestEndsAndTheOthersDoNotNotice) {
 TEST_P(EngineTest, EndingTheEngineCancelsWhatIsLeft) {
   std::vector<Asked> asked;
   EngineSetup small = setup();
-  small.engine.cache_positions = 128;
+  small.engine.cache.positions = 128;
   with_engine(model_, small, [&](Engine& engine) {
     GenerationOptions endless = always_best(0);
     endless.ignore_eos = true;
@@ -148,6 +153,7 @@ TEST_P(EngineTest, TokensByExpertAreCounted) {
   ExpertCounts counts;
   EngineSetup counting = setup();
   counting.counts = &counts;
+  counting.engine.cache.shares_prefixes = false;  // shared tokens do not go through experts
   with_engine(model_, counting, [&](Engine& engine) {
     for (int i = 0; i < 3; ++i) ask(engine, expected_.front().ids, always_best(24)).outcome.wait();
   });
@@ -159,6 +165,62 @@ TEST_P(EngineTest, TokensByExpertAreCounted) {
     for (const std::int64_t count : layer) sum += count;
     EXPECT_EQ(sum, tokens * model_.config.num_experts_per_tok);
   }
+}
+
+/// Prompts that begin alike in part, with answers of different lengths.
+std::vector<std::vector<std::int32_t>> related_prompts(const std::vector<std::int32_t>& ids) {
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (std::int32_t i = 0; i < 10; ++i) {
+    std::vector<std::int32_t> prompt = ids;
+    for (std::int32_t j = 0; j < 4 * (i % 5); ++j) prompt.push_back(5 + j + (i % 2) * (j > 6 ? 3 : 0));
+    prompts.push_back(std::move(prompt));
+  }
+  return prompts;
+}
+
+TEST_P(EngineTest, AnswersAreTheSameWhereThereIsTooLittleMemoryForAll) {
+  const std::vector<std::vector<std::int32_t>> prompts = related_prompts(expected_.front().ids);
+  GenerationOptions options = always_best(40);
+  options.ignore_eos = true;
+  GenerationOptions sampled = options;
+  sampled.sampling = {.temperature = 0.9, .top_p = 0.95, .seed = 3};
+  const auto options_of = [&](std::size_t i) { return i % 3 == 2 ? sampled : options; };
+  std::vector<std::vector<std::int32_t>> expected;
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    expected.push_back(generate(prompts[i], options_of(i)).tokens);
+  const auto longest = static_cast<std::int64_t>(expected_.front().ids.size()) + 16 + 40;
+  for (const bool shares : {true, false})
+    for (const std::int64_t positions : {longest + 8, 2 * longest, 10 * longest}) {
+      SCOPED_TRACE(fmt::format("{} positions, {}", positions, shares ? "shared" : "not shared"));
+      EngineSetup small = setup();
+      small.engine.cache.positions = positions;
+      small.engine.cache.shares_prefixes = shares;
+      with_engine(model_, small, [&](Engine& engine) {
+        std::vector<Asked> asked;
+        for (std::size_t i = 0; i < prompts.size(); ++i)
+          asked.push_back(ask(engine, prompts[i], options_of(i)));
+        for (std::size_t i = 0; i < asked.size(); ++i) {
+          const Outcome outcome = asked[i].outcome.get();
+          EXPECT_EQ(outcome.error, "");
+          EXPECT_EQ(outcome.answer.tokens, expected[i]) << i;
+        }
+      });
+    }
+}
+
+TEST_P(EngineTest, WhatIsCancelledGivesItsMemoryBackAtOnce) {
+  EngineSetup small = setup();
+  small.engine.cache.positions = 128;
+  with_engine(model_, small, [&](Engine& engine) {
+    GenerationOptions endless = always_best(0);
+    endless.ignore_eos = true;
+    std::vector<Asked> asked;
+    for (int i = 0; i < 6; ++i) asked.push_back(ask(engine, expected_.front().ids, endless));
+    for (Asked& one : asked) engine.cancel(one.request);
+    for (Asked& one : asked) EXPECT_EQ(one.outcome.get().error, "");
+    EXPECT_EQ(ask(engine, expected_.front().ids, always_best(24)).outcome.get().answer.tokens,
+              expected_.front().answer_ids);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Spreads, EngineTest,
@@ -223,7 +285,7 @@ TEST_F(OneEngineTest, ALongPromptDelaysAnswersByNoMoreThanAStep) {
 
 TEST_F(OneEngineTest, WhatCanNeverBeAnsweredIsRefused) {
   EngineSetup small;
-  small.engine.cache_positions = 40;
+  small.engine.cache = {.positions = 45, .page_positions = 8};
   with_engine(model_, small, [&](Engine& engine) {
     const auto error = [&](std::vector<std::int32_t> prompt, std::int64_t max_tokens) {
       return test::error_of([&] { ask(engine, std::move(prompt), always_best(max_tokens)); });
@@ -244,7 +306,7 @@ TEST_F(OneEngineTest, WhatCanNeverBeAnsweredIsRefused) {
 
 TEST_F(OneEngineTest, TheQueueHasAnEnd) {
   EngineSetup small;
-  small.engine.cache_positions = 128;
+  small.engine.cache.positions = 128;
   small.engine.max_waiting = 2;
   with_engine(model_, small, [&](Engine& engine) {
     std::vector<Asked> asked;
@@ -273,6 +335,99 @@ TEST_F(OneEngineTest, LogitsThatAreNotNumbersEndTheirRequestAlone) {
               "the model's logits are not numbers");
     EXPECT_EQ(ask(engine, {5, 6}, always_best(1)).outcome.get().error, "");
   });
+}
+
+TEST_F(OneEngineTest, ALongAnswerIsNotStarvedByShortOnesThatComeLater) {
+  EngineSetup small;
+  small.engine.cache = {.positions = 128, .page_positions = 8};
+  with_engine(model_, small, [&](Engine& engine) {
+    GenerationOptions endless = always_best(0);
+    endless.ignore_eos = true;
+    Asked longest = ask(engine, expected_.front().ids, endless);
+    std::vector<Asked> shorter;
+    for (int i = 0; i < 20; ++i) shorter.push_back(ask(engine, {5, 6, 7 + i}, always_best(20)));
+    const Outcome outcome = longest.outcome.get();
+    EXPECT_EQ(outcome.answer.reason, StopReason::context_full);
+    for (Asked& one : shorter) EXPECT_EQ(one.outcome.get().error, "");
+  });
+}
+
+TEST_F(OneEngineTest, TheBeginningOfAPromptIsReadOnce) {
+  EngineSetup one;
+  one.engine.cache.page_positions = 8;
+  with_engine(model_, one, [&](Engine& engine) {
+    const auto tokens = static_cast<std::int64_t>(expected_.front().ids.size());
+    EXPECT_EQ(ask(engine, expected_.front().ids, always_best(24)).outcome.get().answer.stats.cached_tokens,
+              0);
+    const Answer again = ask(engine, expected_.front().ids, always_best(24)).outcome.get().answer;
+    EXPECT_EQ(again.tokens, expected_.front().answer_ids);
+    EXPECT_EQ(again.stats.cached_tokens, tokens - 1) << "all but the last, which has to be read to go on";
+    EXPECT_EQ(engine.hits().prompt_tokens, 2 * tokens);
+    EXPECT_EQ(engine.hits().cached_tokens, tokens - 1);
+  });
+}
+
+TEST_F(OneEngineTest, AnAnswerIsPartOfTheNextPromptsBeginning) {
+  EngineSetup one;
+  one.engine.cache.page_positions = 4;
+  with_engine(model_, one, [&](Engine& engine) {
+    std::vector<std::int32_t> talk = expected_.front().ids;
+    const Answer first = ask(engine, talk, always_best(24)).outcome.get().answer;
+    talk.insert(talk.end(), first.tokens.begin(), first.tokens.end());
+    talk.push_back(5);
+    const Answer second = ask(engine, talk, always_best(24)).outcome.get().answer;
+    EXPECT_GT(second.stats.cached_tokens, static_cast<std::int64_t>(talk.size()) - 6);
+    EXPECT_EQ(second.tokens, generate(talk, always_best(24)).tokens);
+  });
+}
+
+TEST_F(OneEngineTest, PrefixesOutliveTheEngineInTheirFolder) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "engine_prefixes";
+  std::filesystem::remove_all(folder);
+  for (const LatentType type : {LatentType::f32, LatentType::q8}) {
+    const CacheOptions cache{.type = type, .positions = 512, .page_positions = 4};
+    const LatentPageLayout layout(model_.config, type, cache.page_positions);
+    const CacheFileKey key{model_fingerprint(model_.config, model_.weights), layout.row, layout.layers};
+    std::vector<std::int32_t> expected;
+    for (const bool is_first : {true, false}) {
+      PrefixStore store(folder, 1 << 24U, key, cache.page_positions);
+      for (const int ranks : {1, 2}) {
+        EngineSetup setup;
+        setup.ranks = ranks;
+        setup.engine.cache = cache;
+        setup.engine.store = &store;
+        with_engine(model_, setup, [&](Engine& engine) {
+          const Answer answer = ask(engine, expected_.front().ids, always_best(24)).outcome.get().answer;
+          if (is_first && ranks == 1) {
+            EXPECT_EQ(answer.stats.cached_tokens, 0);
+            expected = answer.tokens;
+          } else {
+            EXPECT_GE(answer.stats.cached_tokens + 4,
+                      static_cast<std::int64_t>(expected_.front().ids.size()));
+            EXPECT_EQ(answer.tokens, expected);
+          }
+        });
+      }
+    }
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(OneEngineTest, NarrowCachesAnswerAsAGeneratorWithThemDoes) {
+  for (const LatentType type : kernels::kLatentTypes) {
+    ThreadPool pool(1);
+    const Context context{pool};
+    const Transformer transformer(model_.config, model_.weights, model_.config.max_position_embeddings);
+    const Answer expected = Generator(context, transformer, model_.tokenizer, {}, nullptr, type)
+                                .generate(expected_.front().ids, always_best(24));
+    EngineSetup one;
+    one.engine.cache = {.type = type, .positions = 100, .page_positions = 8};
+    with_engine(model_, one, [&](Engine& engine) {
+      std::vector<Asked> asked;
+      for (int i = 0; i < 5; ++i) asked.push_back(ask(engine, expected_.front().ids, always_best(24)));
+      for (Asked& each : asked) EXPECT_EQ(each.outcome.get().answer.tokens, expected.tokens);
+    });
+  }
 }
 
 TEST_F(OneEngineTest, StopStringsAndEndOfTextEndAnswers) {

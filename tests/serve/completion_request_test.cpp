@@ -107,11 +107,12 @@ TEST(CompletionJsonTest, AnswersHaveTheFormOfOpenAi) {
   answer.text = "so it is";
   answer.reason = StopReason::stop_string;
   answer.stats.prompt_tokens = 3;
+  answer.stats.cached_tokens = 2;
   answer.stats.answer_tokens = 4;
   EXPECT_EQ(completion_json(label, answer),
             R"({"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":0,)"
             R"("text":"so it is","logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,)"
-            R"("completion_tokens":4,"total_tokens":7}})");
+            R"("completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}})");
   EXPECT_EQ(completion_chunk_json(label, "so"),
             R"({"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":0,)"
             R"("text":"so","logprobs":null,"finish_reason":null}]})");

@@ -11,7 +11,7 @@ void with_engine(const TextModel& model, const EngineSetup& setup, const std::fu
   on_ranks(setup.ranks, [&](Communicator& job) {
     ThreadPool pool(1);
     const ServingLayout layout = serving_layout(setup.ranks, setup.prefill);
-    ServingRank rank(pool, transformer, model.tokenizer, job, layout, setup.placement);
+    ServingRank rank(pool, transformer, model.tokenizer, job, layout, setup.placement, setup.engine.cache);
     if (job.rank() == 0) {
       Engine engine(job, layout, rank.runner(), transformer, model.tokenizer, setup.end_of_text,
                     setup.engine);
