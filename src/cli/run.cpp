@@ -21,10 +21,12 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
+#include "infer/conversation.h"
 #include "infer/drafter_choice.h"
 #include "infer/generator.h"
 #include "infer/speculation.h"
 #include "infer/text_model.h"
+#include "model/fingerprint.h"
 
 namespace fathom::cli {
 namespace {
@@ -39,6 +41,8 @@ struct RunOptions {
   SpeculationOptions speculation;
   std::optional<std::uint64_t> seed;
   LatentType cache_type = kDefaultCacheType;
+  std::string save_session;
+  std::string load_session;
   std::size_t threads = 0;
   bool json = false;
   bool echo = false;
@@ -112,6 +116,31 @@ void print_statistics(const Answer& answer, std::uint64_t seed) {
   if (stats.speculation.passes > 0) print_speculation(stats.speculation);
 }
 
+/// The conversation that a run goes on from and leaves behind, where files for that are named.
+class Session {
+ public:
+  Session(const RunOptions& options, const TextModel& model) : save_to_(options.save_session) {
+    if (options.save_session.empty() && options.load_session.empty()) return;
+    fingerprint_ = model_fingerprint(model.config, model.weights);
+    conversation_.emplace(
+        LatentCache(model.config, model.config.max_position_embeddings, options.cache_type));
+    if (!options.load_session.empty()) load_conversation(options.load_session, fingerprint_, *conversation_);
+  }
+
+  [[nodiscard]] std::vector<std::int32_t> tokens() const {
+    return conversation_ ? conversation_->tokens : std::vector<std::int32_t>();
+  }
+  [[nodiscard]] Conversation* conversation() { return conversation_ ? &*conversation_ : nullptr; }
+  void save() const {
+    if (!save_to_.empty()) save_conversation(save_to_, fingerprint_, *conversation_);
+  }
+
+ private:
+  std::string save_to_;
+  std::uint64_t fingerprint_ = 0;
+  std::optional<Conversation> conversation_;
+};
+
 void run(const RunOptions& options) {
   GenerationOptions generation = options.generation;
   generation.sampling.seed = options.seed.value_or(std::random_device{}());
@@ -122,7 +151,10 @@ void run(const RunOptions& options) {
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
   const TextModel model = load_text_model(options.model);
-  const std::vector<std::int32_t> prompt = model.tokenizer.encode(text, !options.no_special);
+  Session session(options, model);
+  std::vector<std::int32_t> prompt = session.tokens();
+  const std::vector<std::int32_t> added = model.tokenizer.encode(text, !options.no_special && prompt.empty());
+  prompt.insert(prompt.end(), added.begin(), added.end());
   require(!prompt.empty(), "the prompt has no tokens: give some text to continue");
 
   // Rotary tables are made for as many positions as can be reached.
@@ -143,8 +175,9 @@ void run(const RunOptions& options) {
   Answer answer;
   blame_non_finite_weights(model, [&] {
     const Generator::OnText on_text = options.json ? Generator::OnText{} : show;
-    answer = generator.generate(prompt, generation, on_text, &interrupt.raised());
+    answer = generator.generate(prompt, generation, on_text, &interrupt.raised(), session.conversation());
   });
+  session.save();
   show(options.json ? json_text(answer, prompt, generation.sampling.seed) : "\n");
   if (!options.json) print_statistics(answer, generation.sampling.seed);
   if (answer.reason == StopReason::cancelled) throw ExitStatus{kExitInterrupted};
@@ -201,6 +234,9 @@ void add_run(CLI::App& app) {
                    "Tokens to draft at a time, at most; how many adapts to what pays")
       ->capture_default_str();
   add_cache_type_option(*command, options->cache_type);
+  command->add_option("--save-session", options->save_session,
+                      "File to keep the conversation in, with what the model has read of it");
+  command->add_option("--load-session", options->load_session, "Such a file: the prompt goes on from there");
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");

@@ -20,8 +20,7 @@ double seconds_since(GenerationClock::time_point start) {
 }  // namespace
 
 Generator::Generator(const Context& context, const Transformer& model, const Tokenizer& tokenizer,
-                     std::vector<std::int64_t> end_of_text, Speculation* speculation,
-                     LatentType cache_type)
+                     std::vector<std::int64_t> end_of_text, Speculation* speculation, LatentType cache_type)
     : context_(context),
       model_(model),
       tokenizer_(tokenizer),
@@ -30,7 +29,8 @@ Generator::Generator(const Context& context, const Transformer& model, const Tok
       cache_type_(cache_type) {}
 
 Answer Generator::generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
-                           const OnText& on_text, const std::atomic<bool>* cancelled) const {
+                           const OnText& on_text, const std::atomic<bool>* cancelled,
+                           Conversation* conversation) const {
   check_prompt(prompt, model_);
   const auto is_cancelled = [&] {
     return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
@@ -39,21 +39,32 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
   Sampler sampler(options.sampling);
   for (const std::int32_t token : prompt) sampler.accept(token);
   const AnswerLimit limit = answer_limit(options, prompt_tokens, model_.max_positions());
-  LatentCache cache(model_.config(), cache_positions(prompt_tokens, limit), cache_type_);
+  std::optional<LatentCache> own;
+  if (conversation == nullptr)
+    own.emplace(model_.config(), cache_positions(prompt_tokens, limit), cache_type_);
+  LatentCache& cache = conversation != nullptr ? conversation->cache : *own;
+  const std::int64_t held = conversation != nullptr ? conversation->keep_beginning_of(prompt) : 0;
   std::optional<Speculation::Text> text;
   if (speculation_ != nullptr) text.emplace(speculation_->begin(prompt_tokens + limit.tokens));
   const std::int64_t with_text = vocabulary_with_text(model_, tokenizer_);
 
   AnswerBuilder answer(tokenizer_, end_of_text_, options, prompt_tokens, limit, on_text);
+  answer.note_cached(held);
   Tensor hidden;
-  for (std::int64_t begin = 0; begin < prompt_tokens && !is_cancelled(); begin += kPrefillBlock) {
+  for (std::int64_t begin = held; begin < prompt_tokens && !is_cancelled(); begin += kPrefillBlock) {
     const std::int64_t count = std::min(kPrefillBlock, prompt_tokens - begin);
     const std::span<const std::int32_t> block =
         prompt.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
     hidden = model_.forward_cached(context_, block, cache);
     if (text) speculation_->read(*text, block, hidden);
   }
-  if (is_cancelled()) return answer.finish();
+  const auto finish = [&] {
+    Answer done = answer.finish();
+    if (conversation != nullptr)
+      conversation->tokens.insert(conversation->tokens.end(), done.tokens.begin(), done.tokens.end());
+    return done;
+  };
+  if (is_cancelled()) return finish();
 
   std::int64_t answered = 0;
   bool goes_on = true;
@@ -88,7 +99,7 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
     }
     if (!checked.tokens.empty()) last = checked.tokens.back();
   }
-  Answer done = answer.finish();
+  Answer done = finish();
   if (text) done.stats.speculation = text->stats();
   return done;
 }

@@ -7,6 +7,7 @@
 
 #include "infer/answer.h"
 #include "infer/answer_builder.h"
+#include "infer/conversation.h"
 #include "infer/speculation.h"
 #include "model/context.h"
 #include "model/latent_cache.h"
@@ -31,9 +32,13 @@ class Generator {
   /// answer that reaches the end of the context ends there, with `context_full`: nothing is ever forgotten to
   /// make room. Throws `Error` when the prompt is empty, holds an id outside the vocabulary or does not fit
   /// the context, and when the logits are not numbers.
-  /// @param cancelled  where given, asked between passes; true ends the answer
+  /// @param cancelled     where given, asked between passes; true ends the answer
+  /// @param conversation  where given, its cache is used, which must have room for prompt and answer: what
+  ///                      prompt and conversation begin with alike is not read again, and in the end it is of
+  ///                      prompt and answer
   Answer generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
-                  const OnText& on_text = {}, const std::atomic<bool>* cancelled = nullptr) const;
+                  const OnText& on_text = {}, const std::atomic<bool>* cancelled = nullptr,
+                  Conversation* conversation = nullptr) const;
 
  private:
   const Context& context_;

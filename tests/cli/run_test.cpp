@@ -67,6 +67,30 @@ TEST(RunCommandTest, StopStringsEndTheAnswer) {
   EXPECT_EQ(result.out, expected.answer.substr(0, expected.answer.find(stop)) + "\n") << result.err;
 }
 
+TEST(RunCommandTest, ASessionGoesOnWhereItWasLeft) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
+  const test::TemporaryFolder folder;
+  const std::string file = folder.path() / "session";
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"run", kModel, "--temperature", "0", "-n", "12", "--json"});
+    const ProgramResult result = run_fathom(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  };
+  const auto first = run({expected.prompt, "--save-session", file});
+  const auto second = run({" and", "--load-session", file, "--save-session", file, "--no-special"});
+  const std::size_t before = expected.ids.size() + 12;
+  nlohmann::json tokens = second.at("prompt_tokens");
+  ASSERT_GT(tokens.size(), before);
+  tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(before), tokens.end());
+  nlohmann::json said = first.at("prompt_tokens");
+  said.insert(said.end(), first.at("tokens").begin(), first.at("tokens").end());
+  EXPECT_EQ(tokens, said);
+  const ProgramResult other = run_fathom({"run", kModel, "x", "--load-session", file, "--cache-type", "f32"});
+  EXPECT_EQ(other.status, 1);
+  EXPECT_THAT(other.err, HasSubstr("stored as f16, and --cache-type is f32"));
+}
+
 TEST(RunCommandTest, SameSeedSameAnswer) {
   const auto answer = [](const std::string& seed, const std::string& threads) {
     return run_fathom({"run", kModel, "The", "--seed", seed, "-n", "20", "--threads", threads}).out;
