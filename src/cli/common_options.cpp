@@ -22,4 +22,20 @@ void add_cache_type_option(CLI::App& command, LatentType& type) {
       ->option_text("TYPE");
 }
 
+void add_speculation_options(CLI::App& command, std::string& speculate, std::string& draft_model,
+                             std::int64_t& draft_tokens) {
+  command
+      .add_option("--speculate", speculate,
+                  "Who drafts tokens for the model to check, which changes speed and no answer: mtp (the "
+                  "model's own module), ngram (what followed the same words before), model, off; auto: mtp "
+                  "where there is a module")
+      ->capture_default_str();
+  command.add_option("--draft-model", draft_model,
+                     "Folder of a smaller model of the same vocabulary that drafts");
+  command
+      .add_option("--draft-tokens", draft_tokens,
+                  "Tokens to draft at a time, at most; how many adapts to what pays")
+      ->capture_default_str();
+}
+
 }  // namespace fathom::cli

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "model/latent_cache.h"
 
@@ -30,5 +31,9 @@ inline constexpr LatentType kDefaultCacheType = LatentType::f16;
 
 /// Adds `--cache-type`.
 void add_cache_type_option(CLI::App& command, LatentType& type);
+
+/// Adds `--speculate`, `--draft-model` and `--draft-tokens`, as every command that generates has them.
+void add_speculation_options(CLI::App& command, std::string& speculate, std::string& draft_model,
+                             std::int64_t& draft_tokens);
 
 }  // namespace fathom::cli

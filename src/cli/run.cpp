@@ -221,18 +221,8 @@ void add_run(CLI::App& app) {
   command->add_option("--seed", options->seed, "Same seed, same answer (default: a new one each time)");
   command->add_option("--stop", generation.stop, "Text that ends the answer; may be given several times")
       ->allow_extra_args(false);
-  command
-      ->add_option("--speculate", options->speculate,
-                   "Who drafts tokens for the model to check, which changes speed and no answer: mtp (the "
-                   "model's own module), ngram (what followed the same words before), model, off; auto: mtp "
-                   "where there is a module")
-      ->capture_default_str();
-  command->add_option("--draft-model", options->draft_model,
-                      "Folder of a smaller model of the same vocabulary that drafts");
-  command
-      ->add_option("--draft-tokens", options->speculation.most_drafts,
-                   "Tokens to draft at a time, at most; how many adapts to what pays")
-      ->capture_default_str();
+  add_speculation_options(*command, options->speculate, options->draft_model,
+                          options->speculation.most_drafts);
   add_cache_type_option(*command, options->cache_type);
   command->add_option("--save-session", options->save_session,
                       "File to keep the conversation in, with what the model has read of it");

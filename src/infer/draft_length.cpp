@@ -45,16 +45,17 @@ bool DraftLength::is_covered(double extra) const {
   return extra <= balance_;
 }
 
-std::int64_t DraftLength::best(std::span<const double> chain, bool is_drafted) const {
+std::int64_t DraftLength::best(std::span<const double> chain, bool is_drafted, std::int64_t others) const {
   const auto all = static_cast<std::int64_t>(chain.size());
   const auto drafting = [&](std::int64_t count) { return cost_.drafts(is_drafted ? all : count); };
+  const double without = cost_.pass(others + 1);
   std::int64_t best = 0;
-  double tokens = 1.0;
-  double best_rate = tokens / (1.0 + drafting(0));
+  auto tokens = static_cast<double>(others + 1);
+  double best_rate = tokens / (without + drafting(0));
   for (std::int64_t count = 1; count <= all; ++count) {
     tokens += chain[static_cast<std::size_t>(count) - 1];
-    const double cost = cost_.pass(count + 1) + drafting(count);
-    if (!is_covered(cost - 1.0)) break;
+    const double cost = cost_.pass(others + 1 + count) + drafting(count);
+    if (!is_covered(cost - without)) break;
     if (tokens / cost <= best_rate) continue;
     best = count;
     best_rate = tokens / cost;
@@ -62,22 +63,22 @@ std::int64_t DraftLength::best(std::span<const double> chain, bool is_drafted) c
   return best;
 }
 
-std::int64_t DraftLength::to_draft(std::int64_t room) const {
+std::int64_t DraftLength::to_draft(std::int64_t room, std::int64_t others) const {
   const std::int64_t most = std::min(most_, room);
   if (most <= 0) return 0;
   if (!adaptive_ || cost_.drafts(most) == 0.0) return most;
   if (cost_.unit_is_old()) return 0;
-  const std::int64_t length = best(acceptance_.chain(0, most), false);
-  if (length == 0 && is_time_to_try() && is_covered(cost_.pass(2) + cost_.drafts(1) - 1.0)) return 1;
-  return length;
+  const std::int64_t length = best(acceptance_.chain(0, most), false, others);
+  const double one = cost_.pass(others + 2) + cost_.drafts(1) - cost_.pass(others + 1);
+  return length == 0 && is_time_to_try() && is_covered(one) ? 1 : length;
 }
 
-std::int64_t DraftLength::to_check(std::int64_t drafted, std::int64_t grade) const {
+std::int64_t DraftLength::to_check(std::int64_t drafted, std::int64_t grade, std::int64_t others) const {
   if (drafted == 0 || !adaptive_) return drafted;
   if (cost_.unit_is_old()) return 0;
-  const std::int64_t length = best(acceptance_.chain(grade, drafted), true);
-  if (length == 0 && is_time_to_try() && is_covered(cost_.pass(2) - 1.0)) return 1;
-  return length;
+  const std::int64_t length = best(acceptance_.chain(grade, drafted), true, others);
+  const double one = cost_.pass(others + 2) - cost_.pass(others + 1);
+  return length == 0 && is_time_to_try() && is_covered(one) ? 1 : length;
 }
 
 void DraftLength::record(const Step& step) {
@@ -91,9 +92,12 @@ void DraftLength::record(const Step& step) {
   }
   // More than this is never owed: a text may turn from easy to hard, and then its end is not to pay for it.
   constexpr double kMostSaved = 4.0;
-  const auto tokens = static_cast<double>(step.accepted + 1);
-  const double cost = cost_.drafts(step.drafted) + cost_.pass(step.checked + 1);
-  balance_ = std::min(kMostSaved, balance_ + kAllowedLoss * tokens + tokens - cost);
+  const double without = cost_.pass(step.others + 1);
+  const double token = without / static_cast<double>(step.others + 1);
+  const double extra = cost_.pass(step.others + 1 + step.checked) + step.drafting - without;
+  const auto accepted = static_cast<double>(step.accepted);
+  balance_ =
+      std::min(kMostSaved, balance_ + kAllowedLoss * token * (accepted + 1.0) + token * accepted - extra);
 }
 
 }  // namespace fathom

@@ -38,10 +38,11 @@ class AcceptanceEstimate {
 ///
 /// It keeps an account of what drafting gained and lost against passes over one token each, and never takes a
 /// chance that the account does not cover: an answer whose drafts are all refused takes at most
-/// `kAllowedLoss` more time, and that of half a pass.
+/// `kAllowedLoss` more time, and that of `kAllowedStake` passes.
 class DraftLength {
  public:
-  static constexpr double kAllowedLoss = 0.015;
+  static constexpr double kAllowedLoss = 0.012;
+  static constexpr double kAllowedStake = 1.5;
 
   /// Keeps a reference.
   /// @param most      drafts at a time
@@ -49,9 +50,11 @@ class DraftLength {
   DraftLength(const StepCost& cost, double expected_acceptance, std::int64_t most, bool adaptive = true);
 
   /// How many tokens to draft, at most `room`.
-  [[nodiscard]] std::int64_t to_draft(std::int64_t room) const;
+  /// @param others  tokens of other texts in the pass, which share its cost
+  [[nodiscard]] std::int64_t to_draft(std::int64_t room, std::int64_t others = 0) const;
   /// How many of them to check, of a grade.
-  [[nodiscard]] std::int64_t to_check(std::int64_t drafted, std::int64_t grade) const;
+  [[nodiscard]] std::int64_t to_check(std::int64_t drafted, std::int64_t grade,
+                                      std::int64_t others = 0) const;
 
   /// What became of a step.
   struct Step {
@@ -59,21 +62,23 @@ class DraftLength {
     std::int64_t grade = 0;
     std::int64_t checked = 0;
     std::int64_t accepted = 0;
+    std::int64_t others = 0;
+    double drafting = 0;  // what the drafts cost, in passes over one token
   };
   void record(const Step& step);
 
  private:
-  /// Whether a step that costs so much more than a pass over one token may be tried, were it to no avail.
+  /// Whether a step that costs so much more than one without drafts may be tried, were it to no avail.
   [[nodiscard]] bool is_covered(double extra) const;
   /// The length up to `chain`'s that gives most tokens a second.
-  [[nodiscard]] std::int64_t best(std::span<const double> chain, bool is_drafted) const;
+  [[nodiscard]] std::int64_t best(std::span<const double> chain, bool is_drafted, std::int64_t others) const;
   [[nodiscard]] bool is_time_to_try() const { return steps_without_ >= patience_; }
 
   const StepCost& cost_;
   AcceptanceEstimate acceptance_;
   std::int64_t most_;
   bool adaptive_;
-  double balance_ = 0.5;            // gained less lost, in passes over one token
+  double balance_ = kAllowedStake;  // gained less lost, in passes over one token without others
   std::int64_t steps_without_ = 0;  // since drafts were last checked
   std::int64_t patience_ = kFirstPatience;
   static constexpr std::int64_t kFirstPatience = 8;

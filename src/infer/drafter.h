@@ -45,13 +45,17 @@ class Drafter {
   /// @param capacity  tokens that the text may come to, drafts included
   [[nodiscard]] virtual std::unique_ptr<State> begin(std::int64_t capacity) const = 0;
   /// Tells of the tokens that the model has read: those of the text only, not drafts that it refused.
-  /// @param hidden  [tokens, hidden], the model's states after its final norm
+  /// @param hidden  [tokens, hidden], the model's states after its final norm; undefined where nobody has
+  /// them,
+  ///                as of tokens whose latents were cached before
   virtual void read(State& state, std::span<const std::int32_t> tokens, const Tensor& hidden) const = 0;
   /// Fills `drafts` and `grade` of every job. Drafts are drawn by a copy of the job's sampler, so that where
   /// the drafter's distribution is near the model's, the draft is most likely the very token that the sampler
   /// will choose, number for number.
   virtual void draft(const Context& context, std::span<Job> jobs) const = 0;
 
+  /// Bytes that a text's state takes for each token that the text may come to.
+  [[nodiscard]] virtual std::int64_t bytes_per_token() const = 0;
   /// What `count` drafts cost, in passes of the model over one token: before it has been measured.
   [[nodiscard]] virtual double cost(std::int64_t count) const = 0;
   /// Part of first drafts that may be expected to be accepted, before any has been seen.

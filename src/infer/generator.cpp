@@ -87,7 +87,7 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
     const std::int64_t length = cache.length();
     hidden = model_.forward_cached(context_, tokens, cache);
     const Tensor logits = model_.head(context_, hidden);
-    if (text) speculation_->record_pass(hidden.dim(0), seconds_since(start));
+    if (text) speculation_->record_pass(hidden.dim(0), hidden.dim(0) - 1, seconds_since(start));
     checked = check_drafts(logits, with_text, std::span(tokens).subspan(1), sampler, keep);
     // An open choice is to be made by a pass over the token before it, which therefore counts as unread.
     const std::int64_t read = checked.accepted + (checked.is_open ? 0 : 1);

@@ -88,6 +88,11 @@ std::unique_ptr<Drafter::State> LookupDrafter::begin(std::int64_t /*capacity*/) 
   return std::make_unique<LookupText>();
 }
 
+std::int64_t LookupDrafter::bytes_per_token() const {
+  constexpr std::int64_t kOfIndex = 48;  // a node of a hash map, and its bucket
+  return static_cast<std::int64_t>(sizeof(std::int32_t) + sizeof(std::int64_t)) + kOfIndex;
+}
+
 void LookupDrafter::read(State& state, std::span<const std::int32_t> tokens, const Tensor& /*hidden*/) const {
   for (const std::int32_t token : tokens) static_cast<LookupText&>(state).push(token);
 }

@@ -12,6 +12,7 @@ class LookupDrafter : public Drafter {
   void read(State& state, std::span<const std::int32_t> tokens, const Tensor& hidden) const override;
   /// The longer the suffix, the higher the grade. No drafts where not even its last two tokens occurred.
   void draft(const Context& context, std::span<Job> jobs) const override;
+  [[nodiscard]] std::int64_t bytes_per_token() const override;
   [[nodiscard]] double cost(std::int64_t) const override { return 0.0; }
   [[nodiscard]] double expected_acceptance() const override { return 0.4; }
 };

@@ -32,6 +32,11 @@ ModelDrafter::ModelDrafter(const Transformer& drafting, const Transformer& draft
           drafting.config().vocab_size, with_text);
 }
 
+std::int64_t ModelDrafter::bytes_per_token() const {
+  const ModelConfig& config = model_.config();
+  return config.num_hidden_layers * config.latent_dim() * static_cast<std::int64_t>(sizeof(float));
+}
+
 double ModelDrafter::cost(std::int64_t count) const {
   return cost_of_one_ * static_cast<double>(count);
 }

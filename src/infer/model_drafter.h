@@ -22,6 +22,7 @@ class ModelDrafter : public Drafter {
   void read(State& state, std::span<const std::int32_t> tokens, const Tensor& hidden) const override;
   /// A text that goes beyond the smaller model's context gets no drafts there.
   void draft(const Context& context, std::span<Job> jobs) const override;
+  [[nodiscard]] std::int64_t bytes_per_token() const override;
   [[nodiscard]] double cost(std::int64_t count) const override;
   [[nodiscard]] double expected_acceptance() const override { return 0.6; }
 

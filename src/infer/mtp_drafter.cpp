@@ -115,6 +115,10 @@ MtpDrafter::MtpDrafter(const Transformer& model, std::int64_t with_text)
                  static_cast<double>(counts.activated_without_input_embedding);
 }
 
+std::int64_t MtpDrafter::bytes_per_token() const {
+  return model_.mtp_modules() * model_.config().latent_dim() * static_cast<std::int64_t>(sizeof(float));
+}
+
 double MtpDrafter::cost(std::int64_t count) const {
   return cost_of_one_ * static_cast<double>(count);
 }
@@ -126,6 +130,7 @@ std::unique_ptr<Drafter::State> MtpDrafter::begin(std::int64_t capacity) const {
 void MtpDrafter::read(State& state, std::span<const std::int32_t> tokens, const Tensor& hidden) const {
   auto& text = static_cast<Text&>(state);
   text.tokens.insert(text.tokens.end(), tokens.begin(), tokens.end());
+  if (!hidden.defined()) return;  // the module begins anew behind them
   text.levels.front().take(static_cast<std::int64_t>(text.tokens.size() - tokens.size()), hidden.f32(),
                            hidden.dim(0));
 }

@@ -15,7 +15,7 @@ namespace fathom {
 /// see the last ones only: they lose little, as the states themselves have seen the whole text.
 class MtpDrafter : public Drafter {
  public:
-  static constexpr std::int64_t kMostPending = 512;
+  static constexpr std::int64_t kMostPending = 16;
 
   /// Keeps a reference. Throws `Error` where the model has no module.
   /// @param with_text  tokens that may be drafted, the first ones of the vocabulary
@@ -24,6 +24,7 @@ class MtpDrafter : public Drafter {
   [[nodiscard]] std::unique_ptr<State> begin(std::int64_t capacity) const override;
   void read(State& state, std::span<const std::int32_t> tokens, const Tensor& hidden) const override;
   void draft(const Context& context, std::span<Job> jobs) const override;
+  [[nodiscard]] std::int64_t bytes_per_token() const override;
   [[nodiscard]] double cost(std::int64_t count) const override;
   [[nodiscard]] double expected_acceptance() const override { return 0.7; }
 

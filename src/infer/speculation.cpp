@@ -29,14 +29,15 @@ void Speculation::read(Text& text, std::span<const std::int32_t> tokens, const T
   drafter_.read(*text.state_, tokens, hidden);
 }
 
-void Speculation::draft(const Context& context, std::span<Request> requests) {
+void Speculation::draft(const Context& context, std::span<Request> requests, std::int64_t others) {
+  others += static_cast<std::int64_t>(requests.size()) - 1;
   std::vector<Drafter::Job> jobs;
   std::vector<Request*> of_job;
   std::int64_t longest = 0;
   for (Request& request : requests) {
     request.drafts.clear();
-    request.text.step_ = {};
-    const std::int64_t count = request.text.length_.to_draft(request.room);
+    request.text.step_ = {.others = others};
+    const std::int64_t count = request.text.length_.to_draft(request.room, others);
     if (count == 0) continue;
     jobs.push_back({*request.text.state_, request.next, count, request.sampler});
     of_job.push_back(&request);
@@ -45,14 +46,18 @@ void Speculation::draft(const Context& context, std::span<Request> requests) {
   if (jobs.empty()) return;
   const auto start = std::chrono::steady_clock::now();
   drafter_.draft(context, jobs);
-  cost_.record_drafts(longest,
-                      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  // Behind a pause a drafter reads what it missed: that is this text's to pay for, and no cost of a draft.
+  const double share = seconds / static_cast<double>(jobs.size());
+  const bool is_usual = std::ranges::all_of(of_job, [](const Request* of) { return of->text.has_drafted_; });
+  if (is_usual) cost_.record_drafts(longest, share);
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto drafted = static_cast<std::int64_t>(jobs[i].drafts.size());
     Text& text = of_job[i]->text;
     text.step_.drafted = drafted;
+    text.step_.drafting = is_usual ? cost_.drafts(drafted) : cost_.drafts_measured(drafted, share);
     text.step_.grade = jobs[i].grade;
-    text.step_.checked = text.length_.to_check(drafted, jobs[i].grade);
+    text.step_.checked = text.length_.to_check(drafted, jobs[i].grade, others);
     jobs[i].drafts.resize(static_cast<std::size_t>(text.step_.checked));
     of_job[i]->drafts = std::move(jobs[i].drafts);
   }
@@ -61,6 +66,7 @@ void Speculation::draft(const Context& context, std::span<Request> requests) {
 void Speculation::record(Text& text, std::int64_t accepted) {
   text.step_.accepted = accepted;
   text.length_.record(text.step_);
+  text.has_drafted_ = text.step_.drafted > 0;
   text.stats_.count(text.step_.drafted, text.step_.checked, accepted);
 }
 

@@ -46,7 +46,8 @@ class Speculation {
         : state_(std::move(state)), length_(std::move(length)) {}
     std::unique_ptr<Drafter::State> state_;
     DraftLength length_;
-    DraftLength::Step step_;  // the one under way
+    DraftLength::Step step_;    // the one under way
+    bool has_drafted_ = false;  // in the step before
     SpeculationStats stats_;
   };
 
@@ -69,10 +70,14 @@ class Speculation {
     std::vector<std::int32_t> drafts = {};  // to be checked
   };
   /// Fills the drafts of each text that is to go on by one step; there may be none.
-  void draft(const Context& context, std::span<Request> requests);
+  /// @param others  tokens that the pass reads besides, such as of prompts
+  void draft(const Context& context, std::span<Request> requests, std::int64_t others = 0);
 
-  /// Tells how long a pass took over so many tokens, of all texts together.
-  void record_pass(std::int64_t tokens, double seconds) { cost_.record_pass(tokens, seconds); }
+  /// Tells how long a pass took over so many tokens, of all texts together. @param drafts  how many of them
+  /// were
+  void record_pass(std::int64_t tokens, std::int64_t drafts, double seconds) {
+    cost_.record_pass(tokens, drafts, seconds);
+  }
   /// Ends a text's step. @param accepted  of its drafts, the first ones
   void record(Text& text, std::int64_t accepted);
 

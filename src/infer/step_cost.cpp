@@ -41,7 +41,7 @@ StepCost::StepCost(const ModelConfig& config, const Drafter& drafter)
 void StepCost::Figure::record(double measured) {
   constexpr double kForget = 0.08;
   constexpr double kFarOff = 2.0;
-  if (seen > 0) measured = std::clamp(measured, value / kFarOff, value * kFarOff);
+  measured = std::clamp(measured, value / kFarOff, value * kFarOff);
   ++seen;
   value += (measured - value) * std::max(kForget, 1.0 / static_cast<double>(seen));
 }
@@ -58,10 +58,18 @@ double StepCost::drafts(std::int64_t count) const {
   return count == 0 ? 0.0 : drafts_[place_of(count)].value;
 }
 
-void StepCost::record_pass(std::int64_t tokens, double seconds) {
+double StepCost::drafts_measured(std::int64_t count, double seconds) const {
+  constexpr double kMost = 3.0;  // passes: as much as a module may have to read
+  const double usual = drafts(count);
+  return unit_ == 0 || usual == 0 ? usual : std::clamp(seconds / unit_, usual, std::max(usual, kMost));
+}
+
+void StepCost::record_pass(std::int64_t tokens, std::int64_t drafts, double seconds) {
   if (tokens < 1 || tokens > kMostTokens) return;
   ++passes_since_unit_;
-  if (tokens == 1) {
+  if (drafts == 0) {
+    seconds /= pass(tokens);  // of several texts
+
     // After a while without, one measurement says more than those from before.
     const double follow = passes_since_unit_ > kUnitLasts / 4 ? 0.6 : 0.25;
     unit_ = unit_ == 0 ? seconds : unit_ + follow * (std::clamp(seconds, 0.5 * unit_, 2.0 * unit_) - unit_);
@@ -70,6 +78,7 @@ void StepCost::record_pass(std::int64_t tokens, double seconds) {
   }
   if (unit_ == 0) unit_ = seconds / pass(tokens);
   Figure& figure = passes_[place_of(tokens)];
+  if (figure.seen == 0) figure.value = pass(tokens);
   figure.record(std::max(1.0, seconds / unit_));
   double measured = 0;
   double guessed = 0;

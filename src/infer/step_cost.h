@@ -15,7 +15,7 @@ double distinct_experts(std::int64_t experts, std::int64_t chosen, std::int64_t 
 /// every weight that all tokens share once, and of the experts those that some token is sent to, which for a
 /// few tokens grows almost with their number. Then what is measured takes its place, forgetting slowly.
 ///
-/// Times are compared with those of passes over one token nearby, so that neither a machine that slows down
+/// Times are compared with those of passes without drafts nearby, so that neither a machine that slows down
 /// nor a cache that grows looks like a cost of drafting.
 class StepCost {
  public:
@@ -28,12 +28,17 @@ class StepCost {
   /// Of so many drafts for one text.
   [[nodiscard]] double drafts(std::int64_t count) const;
 
-  void record_pass(std::int64_t tokens, double seconds);
+  /// Of all texts together. @param drafts  how many of the tokens were
+  /// Of drafts that took so long; a wild measurement counts as less wild.
+  [[nodiscard]] double drafts_measured(std::int64_t count, double seconds) const;
+
+  void record_pass(std::int64_t tokens, std::int64_t drafts, double seconds);
+  /// For one text, or a text's share.
   void record_drafts(std::int64_t count, double seconds);
 
   /// Seconds of a pass over one token, as of now; 0 before the first pass.
   [[nodiscard]] double unit() const { return unit_; }
-  /// Whether `unit` has become old: it is to be measured by a pass over one token.
+  /// Whether `unit` has become old: it is to be measured by a pass without drafts.
   [[nodiscard]] bool unit_is_old() const { return passes_since_unit_ >= kUnitLasts; }
 
  private:
@@ -42,8 +47,8 @@ class StepCost {
   struct Figure {
     double value = 0;
     std::int64_t seen = 0;
-    /// The mean of what was seen at first, then one that forgets. Measurements far off count as less far:
-    /// they tell of the machine's other work.
+    /// The mean of what was seen at first, then one that forgets. Measurements far off, from the guess too,
+    /// count as less far: they tell of the machine's other work.
     void record(double measured);
   };
 

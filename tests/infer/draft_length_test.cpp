@@ -22,6 +22,7 @@ class PricedDrafter : public Drafter {
   [[nodiscard]] std::unique_ptr<State> begin(std::int64_t) const override { return nullptr; }
   void read(State&, std::span<const std::int32_t>, const Tensor&) const override {}
   void draft(const Context&, std::span<Job>) const override {}
+  [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
   [[nodiscard]] double cost(std::int64_t count) const override { return price_ * static_cast<double>(count); }
   [[nodiscard]] double expected_acceptance() const override { return 0.7; }
 
@@ -62,12 +63,13 @@ Simulated simulate(const Machine& machine, std::int64_t tokens, bool adaptive = 
     DraftLength::Step step;
     step.drafted = length.to_draft(tokens - simulated.tokens - 1);
     const double drafting = noisy(machine.draft * static_cast<double>(step.drafted));
+    step.drafting = cost.drafts(step.drafted);
     if (step.drafted > 0) cost.record_drafts(step.drafted, drafting);
     step.checked = length.to_check(step.drafted, 0);
     const auto step_index = static_cast<std::int64_t>(simulated.lengths.size());
     while (step.accepted < step.checked && rng.uniform() < machine.acceptance(step_index)) ++step.accepted;
     const double pass = noisy(machine.pass(step.checked + 1));
-    cost.record_pass(step.checked + 1, pass);
+    cost.record_pass(step.checked + 1, step.checked, pass);
     length.record(step);
     simulated.seconds += drafting + pass;
     simulated.tokens += step.accepted + 1;
@@ -112,7 +114,10 @@ TEST(DraftLengthTest, NeverCostsMoreThanItsAllowanceWhenAllDraftsAreRefused) {
     machine.pass = [=](std::int64_t tokens) { return 1.0 + further * static_cast<double>(tokens - 1); };
     for (const std::int64_t tokens : {40, 100, 1000}) {
       const double extra = simulate(machine, tokens).seconds - static_cast<double>(tokens);
-      EXPECT_LE(extra, 0.5 + DraftLength::kAllowedLoss * static_cast<double>(tokens) + 0.2)
+      // Before passes have been measured, one may cost more than was guessed.
+      const double surprise = 0.2 + 2.0 * std::max(0.0, further - 0.3);
+      EXPECT_LE(extra, DraftLength::kAllowedStake + surprise +
+                           DraftLength::kAllowedLoss * static_cast<double>(tokens))
           << tokens << " tokens, a further one costs " << further;
     }
   }
@@ -174,13 +179,13 @@ TEST(StepCostTest, ThenWhatIsMeasured) {
   StepCost cost(test::tiny_v3(), PricedDrafter(0.1));
   const double guessed = cost.pass(8);
   for (int i = 0; i < 50; ++i) {
-    cost.record_pass(1, 0.2);
-    cost.record_pass(2, 0.21);
+    cost.record_pass(1, 0, 0.2);
+    cost.record_pass(2, 1, 0.21);
     cost.record_drafts(1, 0.05);
   }
   EXPECT_NEAR(cost.unit(), 0.2, 1e-9);
   EXPECT_NEAR(cost.pass(2), 1.05, 1e-6);
-  EXPECT_NEAR(cost.drafts(1), 0.25, 1e-6);
+  EXPECT_NEAR(cost.drafts(1), 0.25, 1e-3);
   EXPECT_LT(cost.pass(8), guessed);  // what has not been measured is scaled like what has
 }
 
@@ -188,7 +193,7 @@ TEST(StepCostTest, ACacheThatGrowsMakesDraftsNoDearer) {
   StepCost cost(test::tiny_v3(), PricedDrafter(0.1));
   double speed = 1.0;
   for (int i = 0; i < 400; ++i, speed *= 1.002) {
-    cost.record_pass(i % 4 == 0 ? 1 : 3, speed * (i % 4 == 0 ? 1.0 : 1.5));
+    cost.record_pass(i % 4 == 0 ? 1 : 3, i % 4 == 0 ? 0 : 2, speed * (i % 4 == 0 ? 1.0 : 1.5));
   }
   EXPECT_NEAR(cost.pass(3), 1.5, 0.06);
 }

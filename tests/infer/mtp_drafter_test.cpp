@@ -152,6 +152,18 @@ TEST_P(MtpDrafterTest, OfALongUnreadTextTheModulesSeeTheLastPart) {
   EXPECT_EQ(drafts(*state, 8, 3).size(), 3U);
 }
 
+TEST_P(MtpDrafterTest, TokensWithoutStatesAreLeftOut) {
+  const Tokens text = random_text(30, 8);
+  LatentCache cache(config_, 64);
+  const Tensor hidden = model_reads(text, cache);
+  const std::unique_ptr<Drafter::State> whole = drafter_.begin(64);
+  drafter_.read(*whole, std::span(text).first(20), {});
+  drafter_.read(*whole, std::span(text).subspan(20), hidden.rows(20, 30));
+  const std::unique_ptr<Drafter::State> end = drafter_.begin(64);
+  drafter_.read(*end, std::span(text).subspan(20), hidden.rows(20, 30));
+  EXPECT_EQ(drafts(*whole, 7, 4), drafts(*end, 7, 4));  // positions are relative
+}
+
 TEST_P(MtpDrafterTest, LogitsThatAreNotNumbersGiveNoDrafts) {
   weights_.mtp.front().shared_head_norm.f32()[0] = std::nanf("");
   LatentCache cache(config_, 64);
