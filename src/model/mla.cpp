@@ -30,7 +30,7 @@ std::optional<LatentRing> ring_of(const Context& context, const Sequences& seque
 }  // namespace
 
 Mla::Mla(const ModelConfig& config, const MlaWeights& weights, const RopeTable& rope)
-    : config_(config), weights_(weights), rope_(rope) {}
+    : config_(config), weights_(weights), rope_(rope), absorbed_kv_b_(config, weights.kv_b_proj) {}
 
 void Mla::check_positions(std::int64_t end) const {
   require(end <= rope_.positions(), "a sequence of {} tokens, but positions were prepared for {}", end,

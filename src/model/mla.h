@@ -6,6 +6,7 @@
 #include "model/config.h"
 #include "model/context.h"
 #include "model/kept.h"
+#include "model/absorbed_kv_b.h"
 #include "model/latent_cache.h"
 #include "model/latent_ring.h"
 #include "model/rope.h"
@@ -119,6 +120,7 @@ class Mla {
   const ModelConfig& config_;
   const MlaWeights& weights_;
   const RopeTable& rope_;
+  AbsorbedKvB absorbed_kv_b_;
 };
 
 }  // namespace fathom

@@ -19,8 +19,11 @@ namespace {
 using kernels::Transpose;
 
 /// Whether folding W^UK and W^UV into queries and outputs takes no more multiplications than expanding every
-/// cached token's keys and values, for `tokens` new ones of `length` in all.
+/// cached token's keys and values, for `tokens` new ones of `length` in all. Few tokens are bound by reading
+/// these matrices, which only the folded form does where they lie.
 bool absorbed_is_cheaper(const ModelConfig& config, std::int64_t tokens, std::int64_t length) {
+  constexpr std::int64_t kFewTokens = 8;
+  if (tokens <= kFewTokens) return true;
   const auto latent = static_cast<double>(config.kv_lora_rank);
   const auto head = static_cast<double>(config.qk_nope_head_dim + config.v_head_dim);
   const auto rope = static_cast<double>(config.qk_rope_head_dim);
@@ -108,7 +111,11 @@ void Mla::attend_absorbed(const Context& context, const Tensor& q,
   const kernels::AbsorbShape shape{heads, config_.qk_nope_head_dim, config_.v_head_dim, rope};
   const kernels::WeightMatrix kv_b = weights_.kv_b_proj.matrix();
   Tensor folded = Tensor::empty({tokens, heads, latent + rope});
-  kernels::absorb_queries(context.pool, shape, kv_b, q.f32(), tokens, folded.f32());
+  if (absorbed_kv_b_.defined()) {
+    absorbed_kv_b_.fold_queries(context, q.f32(), tokens, folded.f32());
+  } else {
+    kernels::absorb_queries(context.pool, shape, kv_b, q.f32(), tokens, folded.f32());
+  }
   Tensor attended = Tensor::empty({tokens, heads, latent});
   for (std::int64_t s = first; s < last; ++s) {
     const std::int64_t begin = batch.begin(s) - batch.begin(first);
@@ -120,7 +127,11 @@ void Mla::attend_absorbed(const Context& context, const Tensor& q,
                               folded.rows(begin, end).f32(), end - begin, cache.rows(), cache.length,
                               attended.rows(begin, end).f32());
   }
-  kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out);
+  if (absorbed_kv_b_.defined()) {
+    absorbed_kv_b_.unfold_values(context, attended.f32(), tokens, out);
+  } else {
+    kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out);
+  }
 }
 
 void Mla::attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache,
