@@ -193,6 +193,9 @@ def main() -> None:
         config["first_k_dense_replace"] = min(config["first_k_dense_replace"], args.layers)
     if args.experts:
         config["n_routed_experts"] = args.experts
+        config["num_experts_per_tok"] = min(config["num_experts_per_tok"], args.experts)
+        if args.experts % config.get("n_group", 1) or args.experts < 2 * config.get("n_group", 1):
+            config["n_group"] = config["topk_group"] = 1
     split = args.kv_b == "split"
     types = {"matrix": T[args.type], "expert": T[args.expert_type or args.type], "norm": T.F32, "router": T.F32}
     rng = np.random.default_rng(args.seed)

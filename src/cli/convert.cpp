@@ -41,6 +41,7 @@ struct ConvertOptions {
   std::uint64_t part_bytes = 0;
   std::size_t threads = 0;
   bool overwrite = false;
+  bool no_mtp = false;
 };
 
 struct Source {
@@ -147,7 +148,11 @@ void require_other_place(const ConvertOptions& options) {
 void convert(const ConvertOptions& options) {
   (void)type_named(options.type);
   require_other_place(options);
-  const Source source = load_source(options.model);
+  Source source = load_source(options.model);
+  if (options.no_mtp) {
+    source.model.config.num_nextn_predict_layers = 0;
+    source.model.weights.mtp.clear();
+  }
   if (!source.tokenizer) log_warning("{}: has no tokenizer; neither will the result", options.model);
   if (is_gguf_path(options.output)) {
     write_gguf(options, source);
@@ -184,6 +189,8 @@ void add_convert(CLI::App& app) {
       ->check(CLI::IsMember({"f32", "ue8m0"}));
   command->add_option("--name", options->name,
                       "general.name of the GGUF file (default: the model's file name)");
+  command->add_flag("--no-mtp", options->no_mtp,
+                    "Leave MTP modules out: llama.cpp of old refuses GGUF files that have them");
   command->add_flag("--overwrite", options->overwrite, "Replace what is there");
   add_threads_option(*command, options->threads);
   command->callback([options] { convert(*options); });

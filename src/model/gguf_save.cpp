@@ -60,6 +60,12 @@ Tensor converted_rows(ThreadPool& pool, const std::string& name, const Tensor& m
         const Tensor wide = to_f32(matrix.rows(first, last), scales);
         std::byte* target =
             static_cast<std::byte*>(result.data()) + stored_bytes(dtype, (first - begin) * columns);
+        if (is_block_quantized(dtype)) {
+          for (std::int64_t row = 0; row < wide.dim(0); ++row)
+            kernels::encode_blocks(dtype, wide.f32() + row * columns, columns, nullptr,
+                                   target + stored_bytes(dtype, row * columns));
+          return;
+        }
         require(narrow_from_f32(wide.f32(), wide.size(), dtype, target),
                 "tensor {} holds a value too large for {}; choose BF16 or F32", name, dtype_name(dtype));
       });

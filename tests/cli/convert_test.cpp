@@ -93,6 +93,12 @@ TEST_F(ConvertTest, OtherCommandsTakeTheFile) {
   EXPECT_EQ(answer.status, 0) << answer.err;
 }
 
+TEST_F(ConvertTest, QuantisesMatricesWhoseRowsAreWholeBlocks) {
+  const auto gguf = convert(test::tiny_checkpoint("tiny_f32"), "m.gguf", {"--type", "q8_0", "--no-mtp"});
+  EXPECT_THAT(test::run_fathom({"inspect", gguf}).out,
+              AllOf(HasSubstr("Q8_0  [8, 12, 32]"), HasSubstr("F16   [8, 32, 12]")));
+}
+
 TEST_F(ConvertTest, FailuresAreOneLine) {
   const auto gguf = convert(test::tiny_checkpoint("tiny_f32"), "m.gguf");
   EXPECT_CLEAN_FAILURE(test::run_fathom({"convert", gguf, gguf}), 1, "is the model itself");

@@ -32,7 +32,7 @@ OUTER = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": 
 
 def folder_tensors(folder: pathlib.Path) -> dict[str, torch.Tensor]:
     tensors = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("model*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():
                 tensors[name] = file.get_tensor(name).float()
