@@ -15,9 +15,10 @@ void add_cache_type_option(CLI::App& command, LatentType& type) {
   std::map<std::string, LatentType> types;
   for (const LatentType each : kernels::kLatentTypes) types.emplace(kernels::latent_type_name(each), each);
   command
-      .add_option("--cache-type", type,
-                  "How latent caches are stored: f32, f16, bf16, or in a byte a value f8_e4m3 or q8 "
-                  "(default: f16)")
+      .add_option(
+          "--cache-type", type,
+          "How latent caches are stored: f32, f16, bf16, or in a byte a value f8_e4m3 or q8 (default: " +
+              std::string(kernels::latent_type_name(type)) + ")")
       ->transform(CLI::CheckedTransformer(types).description(""))
       ->option_text("TYPE");
 }

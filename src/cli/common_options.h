@@ -29,7 +29,7 @@ void add_threads_option(CLI::App& command, std::size_t& threads);
 /// its range is wide enough.
 inline constexpr LatentType kDefaultCacheType = LatentType::f16;
 
-/// Adds `--cache-type`.
+/// Adds `--cache-type`; what `type` is now is its default.
 void add_cache_type_option(CLI::App& command, LatentType& type);
 
 /// Adds `--speculate`, `--draft-model` and `--draft-tokens`, as every command that generates has them.

@@ -27,7 +27,7 @@ struct ScoreOptions {
   std::optional<std::string> tokens;
   std::optional<std::string> text;
   std::optional<std::string> file;
-  LatentType cache_type = kDefaultCacheType;
+  LatentType cache_type = LatentType::f32;  // what is measured is the model
   std::size_t threads = 0;
   bool json = false;
   bool no_special = false;
