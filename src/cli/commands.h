@@ -22,6 +22,7 @@ void add_quantize(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
 void add_serve(CLI::App& app);
+void add_imatrix(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_needle(CLI::App& app);

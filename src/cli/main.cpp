@@ -38,6 +38,7 @@ int run_program(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
   fathom::cli::add_prepare(app);
+  fathom::cli::add_imatrix(app);
   fathom::cli::add_quantize(app);
   fathom::cli::add_run(app);
   fathom::cli::add_serve(app);
