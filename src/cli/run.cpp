@@ -20,6 +20,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/grammar_options.h"
 #include "cli/interrupt.h"
 #include "infer/conversation.h"
 #include "infer/drafter_choice.h"
@@ -36,6 +37,7 @@ struct RunOptions {
   std::optional<std::string> prompt;
   std::optional<std::string> file;
   GenerationOptions generation;
+  GrammarOptions grammar;
   std::string speculate = "auto";
   std::string draft_model;
   SpeculationOptions speculation;
@@ -56,6 +58,8 @@ std::string read_prompt(const RunOptions& options) {
   if (options.file) {
     text = read_text_file(*options.file, kMaxTextBytes);
   } else {
+    if (options.grammar.reads_standard_input())
+      throw UsageError("the standard input holds the schema: give PROMPT or --file FILE");
     if (isatty(STDIN_FILENO) == 1)
       throw UsageError("no prompt: give PROMPT, --file FILE, or text on the standard input");
     text.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
@@ -148,6 +152,9 @@ void run(const RunOptions& options) {
   validate_speculation_options(options.speculation);
   const DrafterChoice choice{drafter_kind_of(options.speculate), options.draft_model};
   const std::string text = read_prompt(options);
+  generation.grammar = read_grammar_request(options.grammar);
+  if (generation.ignore_eos && generation.grammar.kind != GrammarRequest::Kind::kNone)
+    throw UsageError("an answer with a grammar ends where the grammar does: leave --ignore-eos out");
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
   const TextModel model = load_text_model(options.model);
@@ -227,6 +234,7 @@ void add_run(CLI::App& app) {
   command->add_option("--save-session", options->save_session,
                       "File to keep the conversation in, with what the model has read of it");
   command->add_option("--load-session", options->load_session, "Such a file: the prompt goes on from there");
+  add_grammar_options(*command, options->grammar);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");

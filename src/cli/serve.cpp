@@ -101,6 +101,8 @@ void serve(const ServeOptions& options, Communicator& job) {
   const Transformer transformer(model.config, model.weights, model.config.max_position_embeddings);
   const CacheOptions cache = cache_options(options, model.config);
   ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement, cache);
+  GrammarCompiler grammars(model.tokenizer, model.end_of_text());
+  rank.runner().use_grammars(grammars);
   // Also where somebody else decides when to end: all are signalled together.
   const InterruptFlag interrupted;
   if (job.rank() == 0) {

@@ -7,6 +7,7 @@
 
 #include "infer/sampler.h"
 #include "infer/speculation_stats.h"
+#include "text/grammar_compiler.h"
 
 namespace fathom {
 
@@ -17,6 +18,7 @@ std::string_view stop_reason_name(StopReason reason);
 
 struct GenerationOptions {
   SamplingOptions sampling;
+  GrammarRequest grammar;         // what the answer is to look like; it ends where nothing more can come
   std::int64_t max_tokens = 0;    // 0: until the context is full
   std::vector<std::string> stop;  // text that ends the answer and is not part of it
   bool ignore_eos = false;        // go on after an end-of-text token

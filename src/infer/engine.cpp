@@ -15,7 +15,8 @@ Engine::Engine(Communicator& job, const ServingLayout& layout, SequenceRunner& r
       end_of_text_(std::move(end_of_text)),
       options_(options),
       ledger_(job.size(), options.cache, options.store),
-      on_failure_(std::move(on_failure)) {
+      on_failure_(std::move(on_failure)),
+      grammars_(runner.grammars()) {
   if (layout.is_disaggregated()) {
     GroupConductor::Setup setup = setup_for(layout.decode, runner);
     // Only a request's end makes room, and requests are there no longer than both groups.
@@ -65,6 +66,12 @@ Engine::Request Engine::submit(std::vector<std::int32_t> prompt, const Generatio
                                AnswerBuilder::OnText on_text, std::function<void(Outcome)> on_end) {
   validate_sampling_options(options.sampling);
   check_prompt(prompt, model_);
+  if (options.grammar.kind != GrammarRequest::Kind::kNone) {
+    require(grammars_ != nullptr, "answers cannot have a grammar here: ask without");
+    require(!options.ignore_eos,
+            "an answer with a grammar ends where the grammar does: ask without ignore_eos");
+    grammars_->compile(options.grammar);
+  }
   auto request = std::make_shared<EngineRequest>();
   request->tokens = std::move(prompt);
   request->prompt_tokens = static_cast<std::int64_t>(request->tokens.size());

@@ -60,8 +60,8 @@ class Engine {
 
   /// Any thread may call these; they return at once.
 
-  /// Throws `Error` where the request can never be answered, `UsageError` for an option out of range,
-  /// `QueueIsFull`, and `EngineHasEnded`.
+  /// Throws `Error` where the request can never be answered or its grammar is wrong, `UsageError` for an
+  /// option out of range, `QueueIsFull`, and `EngineHasEnded`.
   /// @param on_text  see `AnswerBuilder::OnText`; may be empty
   /// @param on_end   called once; both from a thread of the engine, which waits for them: they must be quick
   ///                 and must not throw
@@ -90,6 +90,7 @@ class Engine {
   EngineOptions options_;
   CacheLedger ledger_;
   std::function<void(std::exception_ptr)> on_failure_;
+  GrammarCompiler* grammars_;  // null: no answer has a grammar
 
   mutable std::mutex mutex_;
   std::condition_variable ended_;

@@ -25,6 +25,7 @@ Generator::Generator(const Context& context, const Transformer& model, const Tok
       model_(model),
       tokenizer_(tokenizer),
       end_of_text_(std::move(end_of_text)),
+      grammars_(tokenizer, end_of_text_),
       speculation_(speculation),
       cache_type_(cache_type) {}
 
@@ -38,6 +39,7 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   Sampler sampler(options.sampling);
   for (const std::int32_t token : prompt) sampler.accept(token);
+  sampler.constrain(grammars_.compile(options.grammar));
   const AnswerLimit limit = answer_limit(options, prompt_tokens, model_.max_positions());
   std::optional<LatentCache> own;
   if (conversation == nullptr)
@@ -59,7 +61,7 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
     if (text) speculation_->read(*text, block, hidden);
   }
   const auto finish = [&] {
-    Answer done = answer.finish();
+    Answer done = answer.finish(sampler.must_end() ? StopReason::end_of_text : StopReason::cancelled);
     if (conversation != nullptr)
       conversation->tokens.insert(conversation->tokens.end(), done.tokens.begin(), done.tokens.end());
     return done;
@@ -70,7 +72,7 @@ Answer Generator::generate(std::span<const std::int32_t> prompt, const Generatio
   bool goes_on = true;
   const auto keep = [&](std::int32_t token) {
     ++answered;
-    goes_on = answer.push(token);
+    goes_on = answer.push(token) && !sampler.must_end();
     return goes_on;
   };
   Checked checked = check_drafts(model_.head(context_, hidden.rows(hidden.dim(0) - 1, hidden.dim(0))),

@@ -12,6 +12,7 @@
 #include "model/context.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
+#include "text/grammar_compiler.h"
 #include "text/tokenizer.h"
 
 namespace fathom {
@@ -31,7 +32,7 @@ class Generator {
   /// The prompt is prefilled in blocks of bounded size, so memory beyond the cache does not grow with it. An
   /// answer that reaches the end of the context ends there, with `context_full`: nothing is ever forgotten to
   /// make room. Throws `Error` when the prompt is empty, holds an id outside the vocabulary or does not fit
-  /// the context, and when the logits are not numbers.
+  /// the context, when the logits are not numbers, and when the grammar is wrong.
   /// @param cancelled     where given, asked between passes; true ends the answer
   /// @param conversation  where given, its cache is used, which must have room for prompt and answer: what
   ///                      prompt and conversation begin with alike is not read again, and in the end it is of
@@ -45,6 +46,7 @@ class Generator {
   const Transformer& model_;
   const Tokenizer& tokenizer_;
   std::vector<std::int64_t> end_of_text_;
+  mutable GrammarCompiler grammars_;
   Speculation* speculation_;
   LatentType cache_type_;
 };

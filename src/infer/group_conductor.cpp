@@ -94,6 +94,7 @@ void GroupConductor::lead() {
         const CacheSeat& seat = request->decode_seat;
         plan_of(seat.rank).begin.push_back({.id = request->id,
                                             .sampling = request->options.sampling,
+                                            .grammar = request->options.grammar,
                                             .receive_from = request->prefill_seat.rank,
                                             .prompt = request->tokens});
         plan_of(seat.rank).seat.push_back({request->id, seat.pages, 0});
@@ -177,6 +178,7 @@ void GroupConductor::admit() {
     plan_of(seat.rank).begin.push_back(
         {.id = request->id,
          .sampling = request->options.sampling,
+         .grammar = request->options.grammar,
          .send_to = setup_.decoders != nullptr ? request->decode_seat.rank : -1,
          .prompt = request->tokens});
     plan_of(seat.rank).seat.push_back({request->id, seat.pages, seat.held});
@@ -298,14 +300,15 @@ std::vector<StepResult> GroupConductor::execute(std::vector<StepPlan> plans) {
 
 void GroupConductor::take(const StepResult& result) {
   for (const SequenceId id : result.sent) move_on(id);
-  for (const StepResult::Token& token : result.tokens) take_token(token.id, token.token);
+  for (const StepResult::Token& token : result.tokens) take_token(token);
 }
 
-void GroupConductor::take_token(SequenceId id, std::int32_t token) {
+void GroupConductor::take_token(const StepResult::Token& chosen) {
+  const auto& [id, token, ends_grammar] = chosen;
   Active& active = active_.at(id);
   const Request request = active.request;
   const bool has_read = active.cached >= static_cast<std::int64_t>(request->tokens.size());
-  if (token != StepResult::kNotNumbers && has_read && request->answer->is_empty())
+  if (token >= 0 && has_read && request->answer->is_empty())
     setup_.ledger->remember(seat_of(*request), cached_tokens(active));
   if (active.from != nullptr) {
     // The first token says that the cache is here.
@@ -317,8 +320,10 @@ void GroupConductor::take_token(SequenceId id, std::int32_t token) {
   request->tokens.push_back(token);
   if (token == StepResult::kNotNumbers) {
     finish(id, {{}, "the model's logits are not numbers"});
-  } else if (!request->answer->push(token)) {
-    finish(id, {request->answer->finish(), {}});
+  } else if (token == StepResult::kNoTokenFits) {
+    finish(id, {{}, "the grammar cannot be followed: no token goes on with its text, or too many ways do"});
+  } else if (!request->answer->push(token) || ends_grammar) {
+    finish(id, {request->answer->finish(StopReason::end_of_text), {}});
   }
 }
 

@@ -95,7 +95,7 @@ class GroupConductor {
   std::vector<StepResult> execute(std::vector<StepPlan> plans);
   void take(const StepResult& result);
   void keep_prefixes();
-  void take_token(SequenceId id, std::int32_t token);
+  void take_token(const StepResult::Token& chosen);
   void move_on(SequenceId id);
   void finish(SequenceId id, Outcome outcome);
   void forget(const Request& request, CacheSeat& seat, std::span<const std::int32_t> cached = {});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 
@@ -109,6 +110,25 @@ void Sampler::accept(std::int32_t token) {
   const auto index = static_cast<std::size_t>(token);
   if (index >= seen_.size()) seen_.resize(index + 1);
   seen_[index] = true;
+  if (matcher_) require(matcher_->accept(token), "token {} does not go on with the grammar's text", token);
+}
+
+void Sampler::constrain(std::shared_ptr<const TokenGrammar> grammar) {
+  if (grammar != nullptr) matcher_.emplace(std::move(grammar));
+}
+
+template <typename Use>
+void Sampler::for_each_allowed(std::span<const float> logits, const Use& use) const {
+  const auto use_possible = [&](std::size_t token) {
+    if (logits[token] > -std::numeric_limits<float>::infinity()) use(token);
+  };
+  if (!matcher_) {
+    for (std::size_t token = 0; token < logits.size(); ++token) use_possible(token);
+  } else {
+    matcher_->mask().for_each([&](std::size_t token) {
+      if (token < logits.size()) use_possible(token);
+    });
+  }
 }
 
 double Sampler::penalised(std::span<const float> logits, std::size_t token) const {
@@ -121,9 +141,11 @@ std::vector<Sampler::Candidate> Sampler::distribution(std::span<const float> log
   check_logits(logits);
   std::vector<Candidate> candidates;
   candidates.reserve(logits.size());
-  for (std::size_t token = 0; token < logits.size(); ++token)
-    if (logits[token] > -std::numeric_limits<float>::infinity())
-      candidates.push_back({static_cast<std::int32_t>(token), penalised(logits, token)});
+  for_each_allowed(logits, [&](std::size_t token) {
+    candidates.push_back({static_cast<std::int32_t>(token), penalised(logits, token)});
+  });
+  if (candidates.empty())
+    throw NoTokenFits("no token of the vocabulary goes on with the text that the grammar wants");
 
   if (options_.temperature == 0) {
     keep_best(candidates, 1, more_probable);
@@ -147,12 +169,12 @@ bool Sampler::is_close_call(std::span<const float> logits) const {
   if (options_.temperature > 0) return false;
   double best = -std::numeric_limits<double>::infinity();
   double second = best;
-  for (std::size_t token = 0; token < logits.size(); ++token) {
+  for_each_allowed(logits, [&](std::size_t token) {
     const double logit = penalised(logits, token);
-    if (logit <= second) continue;
+    if (logit <= second) return;
     second = std::min(best, logit);
     best = std::max(best, logit);
-  }
+  });
   return best - second <= kRounding * std::abs(best);
 }
 

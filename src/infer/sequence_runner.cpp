@@ -131,8 +131,10 @@ StepResult SequenceRunner::execute(const StepPlan& plan) {
   StepResult result;
   for (const SequenceId id : plan.drop) drop(id);
   for (const PageOrder& order : plan.orders) obey(order, result);
-  for (const NewSequence& sequence : plan.begin)
+  for (const NewSequence& sequence : plan.begin) {
     sequences_[sequence.id] = std::make_unique<Sequence>(sequence, model_, layout_);
+    if (grammars_ != nullptr) at(sequence.id).sampler.constrain(grammars_->compile(sequence.grammar));
+  }
   for (const StepPlan::Seat& sequence : plan.seat) seat(sequence);
   for (const NewSequence& sequence : plan.begin)
     if (sequence.receive_from >= 0) receive(sequence);
@@ -197,8 +199,10 @@ void SequenceRunner::choose(const std::vector<Sequence*>& sequences, const Tenso
       sequence.sampler.accept(token);
       sequence.tokens.push_back(token);
     } catch (const NonFiniteLogits&) {
+    } catch (const Error&) {
+      token = StepResult::kNoTokenFits;
     }
-    result.tokens.push_back({sequence.id, token});
+    result.tokens.push_back({sequence.id, token, sequence.sampler.must_end()});
   }
 }
 

@@ -16,6 +16,7 @@
 #include "model/expert_counts.h"
 #include "model/latent_cache.h"
 #include "model/transformer.h"
+#include "text/grammar_compiler.h"
 
 namespace fathom {
 
@@ -33,6 +34,10 @@ class SequenceRunner {
   ~SequenceRunner();
   SequenceRunner(const SequenceRunner&) = delete;
   SequenceRunner& operator=(const SequenceRunner&) = delete;
+
+  /// Who makes the grammars of those sequences that have one; kept. Without, they cannot have any.
+  void use_grammars(GrammarCompiler& grammars) { grammars_ = &grammars; }
+  [[nodiscard]] GrammarCompiler* grammars() const { return grammars_; }
 
   StepResult execute(const StepPlan& plan);
 
@@ -60,6 +65,7 @@ class SequenceRunner {
   Communicator& job_;
   PlacedExperts* experts_;
   std::int64_t with_text_;
+  GrammarCompiler* grammars_ = nullptr;
   LatentPageLayout layout_;
   std::vector<LatentPage> pages_;  // by id; null until somebody uses it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;

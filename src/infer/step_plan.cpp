@@ -9,6 +9,20 @@ std::vector<std::byte> bytes_of(const MessageWriter& message) {
   return {message.bytes().begin(), message.bytes().end()};
 }
 
+void put(MessageWriter& message, const GrammarRequest& grammar) {
+  message.put(grammar.kind);
+  message.put(std::vector<char>(grammar.text.begin(), grammar.text.end()));
+  message.put(grammar.ignores_unenforceable);
+}
+
+void get(MessageReader& message, GrammarRequest& grammar) {
+  std::vector<char> text;
+  message.get(grammar.kind);
+  message.get(text);
+  message.get(grammar.ignores_unenforceable);
+  grammar.text.assign(text.begin(), text.end());
+}
+
 std::size_t count_of(MessageReader& message) {
   std::size_t count = 0;
   message.get(count);
@@ -34,6 +48,7 @@ std::vector<std::byte> pack(const StepPlan& plan) {
   for (const NewSequence& sequence : plan.begin) {
     message.put(sequence.id);
     message.put(sequence.sampling);
+    put(message, sequence.grammar);
     message.put(sequence.send_to);
     message.put(sequence.receive_from);
     message.put(sequence.prompt);
@@ -67,6 +82,7 @@ StepPlan unpack_plan(std::span<const std::byte> bytes) {
     NewSequence& sequence = plan.begin.emplace_back();
     message.get(sequence.id);
     message.get(sequence.sampling);
+    get(message, sequence.grammar);
     message.get(sequence.send_to);
     message.get(sequence.receive_from);
     message.get(sequence.prompt);

@@ -7,6 +7,7 @@
 
 #include "infer/cache_book.h"
 #include "infer/sampler.h"
+#include "text/grammar_compiler.h"
 
 namespace fathom {
 
@@ -17,6 +18,7 @@ using SequenceId = std::uint64_t;
 struct NewSequence {
   SequenceId id = 0;
   SamplingOptions sampling;
+  GrammarRequest grammar;
   /// Whom to send the cache to when the prompt is through, and whom to receive it from, as ranks of the job;
   /// -1: nobody.
   int send_to = -1;
@@ -56,9 +58,12 @@ struct StepResult {
   struct Token {
     SequenceId id = 0;
     std::int32_t token = 0;
+    bool ends_grammar = false;  // nothing more may come behind it
   };
   /// In place of a token: the logits were not numbers.
   static constexpr std::int32_t kNotNumbers = -1;
+  /// In place of a token: the grammar cannot be followed, as `Sampler::sample` says.
+  static constexpr std::int32_t kNoTokenFits = -2;
 
   std::vector<Token> tokens;                    // one for each sequence that goes on
   std::vector<SequenceId> sent;                 // whose caches are on their way

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/ordered_json.h"
 #include "serve/api_error.h"
 
 namespace fathom {
@@ -89,7 +90,9 @@ constexpr std::array kKnown = {"model",
                                "logit_bias",
                                "presence_penalty",
                                "frequency_penalty",
-                               "ignore_eos"};
+                               "ignore_eos",
+                               "response_format",
+                               "grammar"};
 
 std::vector<std::int32_t> read_ids(const Json& list) {
   std::vector<std::int32_t> ids;
@@ -139,6 +142,39 @@ void read_stream(const Fields& fields, CompletionRequest& request) {
   Fields(*options).flag("include_usage", request.include_usage);
 }
 
+/// @param body  of which the schema is read once more, as the order of its properties counts
+GrammarRequest read_json_schema(const Json& format, std::string_view body) {
+  const auto outer = format.find("json_schema");
+  if (outer == format.end() || !outer->is_object() || !outer->contains("schema"))
+    throw bad_request("response_format of type json_schema needs json_schema with a schema in it",
+                      "response_format");
+  bool is_strict = true;
+  Fields(*outer).flag("strict", is_strict);
+  const OrderedJson schema = parse_ordered_json(body, "the body")["response_format"]["json_schema"]["schema"];
+  return {
+      .kind = GrammarRequest::Kind::kJsonSchema, .text = schema.dump(), .ignores_unenforceable = !is_strict};
+}
+
+GrammarRequest read_grammar(const Fields& fields, std::string_view body) {
+  GrammarRequest request;
+  if (fields.find("grammar") != nullptr) {
+    request.kind = GrammarRequest::Kind::kGbnf;
+    fields.text("grammar", request.text);
+  }
+  const Json* format = fields.find("response_format");
+  if (format == nullptr) return request;
+  if (!format->is_object()) throw bad_request("response_format must be an object", "response_format");
+  std::string type;
+  Fields(*format).text("type", type);
+  if (type == "text") return request;
+  if (request.kind != GrammarRequest::Kind::kNone)
+    throw bad_request("give grammar or response_format, not both", "grammar");
+  if (type == "json_schema") return read_json_schema(*format, body);
+  if (type != "json_object")
+    throw bad_request("response_format must be of type text, json_object or json_schema", "response_format");
+  return {.kind = GrammarRequest::Kind::kJsonObject, .text = {}};
+}
+
 Json parse_body(std::string_view body) {
   try {
     Json json = parse_json(body, "the body");
@@ -173,6 +209,7 @@ CompletionRequest read_completion_request(std::string_view body) {
   fields.integer("seed", std::numeric_limits<std::int64_t>::min(), seed);
   if (fields.find("seed") != nullptr) request.seed = static_cast<std::uint64_t>(seed);
   read_stop(fields, options.stop);
+  options.grammar = read_grammar(fields, body);
   read_stream(fields, request);
   std::string user;
   fields.text("user", user);

@@ -21,9 +21,10 @@ struct CompletionRequest {
   bool include_usage = false;  // in a stream, too
 };
 
-/// Reads a body that anybody may have sent. Beyond OpenAI's fields `top_k`, `min_p`, `repetition_penalty` and
-/// `ignore_eos` are known. Throws `ApiError` naming the field where one is unknown, of the wrong type, out of
-/// range, or asks for what there is not (more than one answer, log-probabilities, ...).
+/// Reads a body that anybody may have sent. Beyond OpenAI's fields `top_k`, `min_p`, `repetition_penalty`,
+/// `ignore_eos` and `grammar` (GBNF) are known. Throws `ApiError` naming the field where one is unknown, of
+/// the wrong type, out of range, or asks for what there is not (more than one answer, log-probabilities,
+/// ...).
 CompletionRequest read_completion_request(std::string_view body);
 
 }  // namespace fathom

@@ -59,6 +59,31 @@ TEST(RunCommandTest, JsonTellsTokensAndWhyItStopped) {
   EXPECT_EQ(result.err, "");
 }
 
+TEST(RunCommandTest, AnswersHaveTheFormThatIsAskedFor) {
+  const test::TemporaryFolder folder;
+  const std::string grammar = folder.path() / "answer.gbnf";
+  const std::string schema = folder.path() / "schema.json";
+  std::ofstream(grammar) << "root ::= \"it is \" (\"so\" | \"not\")";
+  std::ofstream(schema) << R"({"properties": {"ok": {"type": "boolean"}}, "required": ["ok"]})";
+  EXPECT_THAT(run_fathom({"run", kModel, "Hi", "--seed", "1", "--grammar", grammar}).out,
+              testing::MatchesRegex("it is (so|not)\n"));
+  const ProgramResult json =
+      run_fathom({"run", kModel, "Hi", "--seed", "1", "--json-schema", schema, "-n", "200"});
+  ASSERT_EQ(json.status, 0) << json.err;
+  EXPECT_TRUE(nlohmann::json::parse(json.out).at("ok").is_boolean());
+  EXPECT_THAT(json.err, HasSubstr("end of text"));
+  const ProgramResult from_input =
+      run_fathom({"run", kModel, "Hi", "--seed", "1", "--json-schema", "-"}, R"({"const": [1, "x"]})");
+  EXPECT_EQ(from_input.out, "[1,\"x\"]\n") << from_input.err;
+
+  const ProgramResult refused = run_fathom({"run", kModel, "Hi", "--json-schema", "-"}, R"({"not": {}})");
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("schema#: the keyword not cannot be enforced"));
+  EXPECT_EQ(run_fathom({"run", kModel, "Hi", "--json-schema", "-", "--json-object"}, "{}").status, 2);
+  EXPECT_EQ(run_fathom({"run", kModel, "--json-schema", "-"}, "{}").status, 2);
+  EXPECT_EQ(run_fathom({"run", kModel, "Hi", "--json-object", "--ignore-eos"}).status, 2);
+}
+
 TEST(RunCommandTest, StopStringsEndTheAnswer) {
   const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
   const std::string stop = expected.answer.substr(3, 3);

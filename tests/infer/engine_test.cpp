@@ -105,6 +105,29 @@ TEST_P(EngineTest, SampledAnswersAreThoseOfGeneratorWithTheSameSeed) {
   });
 }
 
+TEST_P(EngineTest, AnswersFollowTheirGrammars) {
+  EngineSetup with_end = setup();
+  with_end.end_of_text = model_.end_of_text();
+  GenerationOptions digits = always_best(100);
+  digits.grammar = {.kind = GrammarRequest::Kind::kGbnf, .text = "root ::= [0-9]{12}"};
+  GenerationOptions unconstrained =
+      always_best(static_cast<std::int64_t>(expected_.front().answer_ids.size()));
+  with_engine(model_, with_end, [&](Engine& engine) {
+    Asked one = ask(engine, expected_.front().ids, digits);
+    Asked other = ask(engine, expected_.front().ids, unconstrained);
+    const Outcome outcome = one.outcome.get();
+    EXPECT_EQ(outcome.error, "");
+    EXPECT_THAT(outcome.answer.text, testing::MatchesRegex("[0-9]{12}"));
+    EXPECT_EQ(outcome.answer.reason, StopReason::end_of_text);
+    EXPECT_EQ(other.outcome.get().answer.tokens, expected_.front().answer_ids);
+    digits.ignore_eos = true;
+    EXPECT_THAT(test::error_of([&] { ask(engine, expected_.front().ids, digits); }), HasSubstr("ignore_eos"));
+    digits.grammar.text = "root ::=";
+    digits.ignore_eos = false;
+    EXPECT_THAT(ask(engine, expected_.front().ids, digits).outcome.get().answer.text, "");
+  });
+}
+
 TEST_P(EngineTest, RequestsWaitForRoomAndAllAreAnswered) {
   EngineSetup small = setup();
   small.engine.cache.positions = static_cast<std::int64_t>(expected_.front().ids.size()) + 30;

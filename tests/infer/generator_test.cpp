@@ -181,5 +181,21 @@ TEST_F(GeneratorTest, WeightsThatAreNotNumbersAreNamed) {
       ThrowsMessage<Error>(AllOf(HasSubstr("some/folder"), HasSubstr("model.layers.1.self_attn.o_proj"))));
 }
 
+TEST_F(GeneratorTest, AnAnswerFollowsItsGrammarAndEndsWhereOnlyTheEndIsLeft) {
+  GenerationOptions options = greedy(200);
+  options.grammar = {.kind = GrammarRequest::Kind::kGbnf, .text = "root ::= \"yes, \" [a-c]{3} \".\""};
+  const Answer answer = generator(model_.end_of_text()).generate(expected_.ids, options);
+  EXPECT_THAT(answer.text, testing::MatchesRegex("yes, [a-c][a-c][a-c]\\."));
+  EXPECT_EQ(answer.reason, StopReason::end_of_text);
+  options.sampling = {.temperature = 1.5, .repetition_penalty = 1.3, .seed = 5};
+  EXPECT_THAT(generator(model_.end_of_text()).generate(expected_.ids, options).text,
+              testing::MatchesRegex("yes, [a-c][a-c][a-c]\\."));
+  options.max_tokens = 2;
+  EXPECT_EQ(generator(model_.end_of_text()).generate(expected_.ids, options).reason, StopReason::max_tokens);
+  options.grammar.text = "root ::= \"a";
+  EXPECT_THAT([&] { generator().generate(expected_.ids, options); },
+              ThrowsMessage<Error>(HasSubstr("grammar:1:10: this literal does not end")));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "support/shared_data.h"
+#include "text/grammar_compiler.h"
 
 namespace fathom {
 namespace {
@@ -147,6 +148,40 @@ TEST(SamplerTest, OptionsOutOfRangeAreNamed) {
   expect_named([](SamplingOptions& o) { o.top_p = 1.5; }, "top-p");
   expect_named([](SamplingOptions& o) { o.min_p = 2; }, "min-p");
   expect_named([](SamplingOptions& o) { o.repetition_penalty = 0; }, "repetition-penalty");
+}
+
+TEST(SamplerTest, FiltersWorkOnWhatTheGrammarLeaves) {
+  const Tokenizer tokenizer = Tokenizer::load(test::golden("text/goldens/small"));
+  GrammarCompiler grammars(tokenizer, {*tokenizer.eos()});
+  const auto grammar =
+      grammars.compile({.kind = GrammarRequest::Kind::kGbnf, .text = "root ::= \"a\" [bcd]"});
+  const auto id = [&](const char* token) { return static_cast<std::size_t>(tokenizer.id_of(token).value()); };
+  std::vector<float> logits(static_cast<std::size_t>(tokenizer.vocab_size()), 5.0F);
+  logits[id("b")] = 1.0F;
+  logits[id("c")] = 0.0F;
+  logits[id("d")] = -1.0F;
+
+  Sampler sampler({.temperature = 1, .top_k = 2});
+  sampler.accept(static_cast<std::int32_t>(id("z")));  // of the prompt, which is no text of the grammar's
+  sampler.constrain(grammar);
+  sampler.accept(static_cast<std::int32_t>(id("a")));
+  const std::map<std::int32_t, double> got = as_map(sampler.distribution(logits));
+  EXPECT_EQ(got.size(), 2U);
+  EXPECT_NEAR(got.at(static_cast<std::int32_t>(id("b"))), 1 / (1 + std::exp(-1.0)), 1e-9);
+  EXPECT_FALSE(sampler.must_end());
+
+  Sampler copy(sampler);
+  copy.accept(static_cast<std::int32_t>(id("c")));
+  EXPECT_TRUE(copy.must_end());
+  EXPECT_EQ(copy.sample(logits), *tokenizer.eos());
+  EXPECT_FALSE(sampler.must_end());
+  EXPECT_THAT([&] { sampler.accept(static_cast<std::int32_t>(id("x"))); },
+              ThrowsMessage<Error>(HasSubstr("does not go on with the grammar's text")));
+
+  Sampler endless({});
+  endless.constrain(
+      GrammarCompiler(tokenizer, {}).compile({.kind = GrammarRequest::Kind::kGbnf, .text = "root ::= \"\""}));
+  EXPECT_THROW(endless.sample(logits), NoTokenFits);
 }
 
 }  // namespace

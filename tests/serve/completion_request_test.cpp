@@ -120,5 +120,29 @@ TEST(CompletionJsonTest, AnswersHaveTheFormOfOpenAi) {
   EXPECT_EQ(finish_reason_name(StopReason::end_of_text), "stop");
 }
 
+TEST(CompletionRequestTest, AnswersMayHaveAForm) {
+  using Kind = GrammarRequest::Kind;
+  const auto form_of = [](const std::string& fields) {
+    return read_completion_request(R"({"prompt": "x", )" + fields + "}").options.grammar;
+  };
+  EXPECT_EQ(form_of(R"("user": "u")").kind, Kind::kNone);
+  EXPECT_EQ(form_of(R"("response_format": {"type": "text"})").kind, Kind::kNone);
+  EXPECT_EQ(form_of(R"("response_format": {"type": "json_object"})").kind, Kind::kJsonObject);
+  EXPECT_EQ(form_of(R"("grammar": "root ::= \"a\"")"),
+            (GrammarRequest{.kind = Kind::kGbnf, .text = "root ::= \"a\""}));
+  // Properties keep the order in which they were written.
+  EXPECT_EQ(
+      form_of(R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": false,
+                       "schema": {"properties": {"z": true, "a": true}}}})"),
+      (GrammarRequest{.kind = Kind::kJsonSchema,
+                      .text = R"({"properties":{"z":true,"a":true}})",
+                      .ignores_unenforceable = true}));
+  EXPECT_THAT(refusal_of(R"({"prompt": "x", "response_format": {"type": "xml"}})").what(),
+              HasSubstr("json_schema"));
+  EXPECT_THAT(refusal_of(R"({"prompt": "x", "response_format": {"type": "json_schema"}})").what(),
+              HasSubstr("needs json_schema"));
+  EXPECT_THAT(refusal_of(R"({"prompt": "x", "grammar": 1})").what(), HasSubstr("grammar must be a string"));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -81,6 +81,29 @@ TEST_F(HttpServerTest, AnAnswerIsThatOfTransformers) {
   });
 }
 
+TEST_F(HttpServerTest, AnAnswerHasTheFormThatIsAskedFor) {
+  setup_.end_of_text = model_.end_of_text();
+  serve([&](Engine&, HttpServer&, httplib::Client& client) {
+    json request = body();
+    request["max_tokens"] = 60;
+    request["response_format"] = {
+        {"type", "json_schema"},
+        {"json_schema",
+         {{"schema", json::parse(R"({"properties": {"n": {"enum": [12, 345]}}, "required": ["n"]})")}}}};
+    const httplib::Result result = post(client, request);
+    ASSERT_TRUE(result);
+    const json choice = json::parse(result->body).at("choices").at(0);
+    EXPECT_EQ(choice.at("finish_reason"), "stop");
+    const json answer = json::parse(choice.at("text").get<std::string>());
+    EXPECT_TRUE(answer.at("n") == 12 || answer.at("n") == 345) << answer;
+
+    request.erase("response_format");
+    request["grammar"] = "root ::= root";
+    EXPECT_EQ(post(client, request)->status, 400);
+    EXPECT_THAT(post(client, request)->body, HasSubstr("grammar:1:1: the rule root begins with itself"));
+  });
+}
+
 TEST_F(HttpServerTest, AStreamsPiecesTogetherAreTheAnswer) {
   serve([&](Engine&, HttpServer&, httplib::Client& client) {
     json request = body();

@@ -12,6 +12,8 @@ void with_engine(const TextModel& model, const EngineSetup& setup, const std::fu
     ThreadPool pool(1);
     const ServingLayout layout = serving_layout(setup.ranks, setup.prefill);
     ServingRank rank(pool, transformer, model.tokenizer, job, layout, setup.placement, setup.engine.cache);
+    GrammarCompiler grammars(model.tokenizer, setup.end_of_text);
+    rank.runner().use_grammars(grammars);
     if (job.rank() == 0) {
       Engine engine(job, layout, rank.runner(), transformer, model.tokenizer, setup.end_of_text,
                     setup.engine);
