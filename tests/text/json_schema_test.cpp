@@ -112,7 +112,12 @@ TEST(JsonSchemaTest, RandomTextsUnderTheMaskAreJson) {
     const auto grammar = token_grammar(json_schema_grammar(schema, "s"), tokenizer);
     for (int i = 0; i < 5; ++i)
       if (const auto text = random_text(grammar, random)) {
-        EXPECT_TRUE(Json::accept(*text)) << schema << "\n" << *text;
+        try {
+          EXPECT_FALSE(Json::parse(*text).is_discarded());
+        } catch (const Json::out_of_range&) {  // 1e999 is JSON, and no double
+        } catch (const Json::exception& error) {
+          ADD_FAILURE() << schema << "\n" << *text << "\n" << error.what();
+        }
         ++texts;
       }
   }
