@@ -29,10 +29,10 @@
 #include "base/thread_pool.h"
 #include "infer/drafter_choice.h"
 #include "infer/generator.h"
+#include "infer/machine_limits.h"
 #include "infer/speculation.h"
 #include "infer/text_model.h"
 #include "kernels/simd_limit.h"
-#include "machine_limits.h"
 #include "model/latent_cache.h"
 #include "model/moe_layers.h"
 #include "train/data_manifest.h"
@@ -153,7 +153,7 @@ class Bench {
             transformer_.forward_cached(context_, std::span(text).first(static_cast<std::size_t>(n)), cache);
         (void)transformer_.head(context_, hidden);
       });
-    std::vector<double> seconds = bench::least_seconds(parts, 60);
+    std::vector<double> seconds = least_seconds(parts, 60);
     seconds.insert(seconds.begin(), 0.0);
     return seconds;
   }
@@ -175,7 +175,7 @@ class Bench {
       of_module.truncate(hidden.dim(0));
       (void)transformer_.head(context_, rows(1));
     }};
-    return bench::least_seconds(parts, 60).front();
+    return least_seconds(parts, 60).front();
   }
 
  private:

@@ -63,7 +63,7 @@ AbsorbedKvB::AbsorbedKvB(const ModelConfig& config, const LinearWeight& kv_b_pro
 }
 
 void AbsorbedKvB::fold_queries(const Context& context, const float* q, std::int64_t tokens,
-                            float* folded) const {
+                               float* folded) const {
   const std::int64_t width = config_.latent_dim();
   multiply_heads(context, k_b_, q, config_.qk_head_dim(), tokens, folded, width);
   for (std::int64_t row = 0; row < tokens * config_.num_attention_heads; ++row)
@@ -72,7 +72,7 @@ void AbsorbedKvB::fold_queries(const Context& context, const float* q, std::int6
 }
 
 void AbsorbedKvB::unfold_values(const Context& context, const float* attended, std::int64_t tokens,
-                             float* out) const {
+                                float* out) const {
   multiply_heads(context, v_b_, attended, config_.kv_lora_rank, tokens, out, config_.v_head_dim);
 }
 

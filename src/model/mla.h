@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/absorbed_kv_b.h"
 #include "model/config.h"
 #include "model/context.h"
 #include "model/kept.h"
-#include "model/absorbed_kv_b.h"
 #include "model/latent_cache.h"
 #include "model/latent_ring.h"
 #include "model/rope.h"

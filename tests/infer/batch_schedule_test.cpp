@@ -63,6 +63,7 @@ TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
   plan.drop = {7, 8};
   plan.begin = {{.id = 9,
                  .sampling = {.temperature = 0.5, .seed = 11},
+                 .grammar = {},
                  .send_to = 2,
                  .receive_from = -1,
                  .prompt = {5, 6, 7}}};

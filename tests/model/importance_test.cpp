@@ -52,11 +52,11 @@ TEST(ImportanceTest, BothHalvesOfKvBReadLatentsWhereColumnsAreLatents) {
 
 TEST(ImportanceTest, AMatrixOfAnotherModelIsRefused) {
   EXPECT_THAT(test::error_of([] {
-                two_experts().mean_squares("blk.1.ffn_up_exps.weight", {2, 8, 3});
+                static_cast<void>(two_experts().mean_squares("blk.1.ffn_up_exps.weight", {2, 8, 3}));
               }),
               HasSubstr("it is of another model"));
   EXPECT_THAT(test::error_of([] {
-                two_experts().mean_squares("blk.1.ffn_up_exps.weight", {4, 8, 2});
+                static_cast<void>(two_experts().mean_squares("blk.1.ffn_up_exps.weight", {4, 8, 2}));
               }),
               HasSubstr("2 × 2 columns for tensor blk.1.ffn_up_exps.weight, which is [4, 8, 2]"));
 }

@@ -85,17 +85,15 @@ TEST_F(HttpServerTest, AnAnswerHasTheFormThatIsAskedFor) {
   setup_.end_of_text = model_.end_of_text();
   serve([&](Engine&, HttpServer&, httplib::Client& client) {
     json request = body();
-    request["max_tokens"] = 60;
-    request["response_format"] = {
-        {"type", "json_schema"},
-        {"json_schema",
-         {{"schema", json::parse(R"({"properties": {"n": {"enum": [12, 345]}}, "required": ["n"]})")}}}};
+    request["max_tokens"] = 200;
+    const json schema = {{"enum", {12, 345}}};  // without a place for white space, which a random model likes
+    request["response_format"] = {{"type", "json_schema"}, {"json_schema", {{"schema", schema}}}};
     const httplib::Result result = post(client, request);
     ASSERT_TRUE(result);
     const json choice = json::parse(result->body).at("choices").at(0);
     EXPECT_EQ(choice.at("finish_reason"), "stop");
     const json answer = json::parse(choice.at("text").get<std::string>());
-    EXPECT_TRUE(answer.at("n") == 12 || answer.at("n") == 345) << answer;
+    EXPECT_TRUE(answer == 12 || answer == 345) << answer;
 
     request.erase("response_format");
     request["grammar"] = "root ::= root";
