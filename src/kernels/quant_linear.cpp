@@ -32,6 +32,40 @@ struct PanelSizes {
   static constexpr std::size_t kFactors = static_cast<std::size_t>(kChunk) / F::kGroup * 2 * kPanelRows;
 };
 
+/// Four codes of a block of activations, in every lane.
+HWY_INLINE VU32 StepOfActivation(const ActivationBlock& x, std::size_t step) {
+  std::uint32_t word = 0;
+  std::memcpy(&word, x.codes + 4 * step, sizeof(word));
+  return hn::Set(DU32(), word);
+}
+
+/// total + a group of values times activations, of whose codes `dot` is the product.
+/// @param part  which half of the block; of groups of 32 there is one
+template <class F>
+HWY_INLINE VF AddGroup(VF total, VI32 dot, VF scale, VF offset, const ActivationBlock& x, std::size_t part) {
+  const DF d;
+  total = hn::MulAdd(hn::ConvertTo(d, dot), hn::Mul(scale, hn::Set(d, x.scale)), total);
+  if constexpr (F::kHasOffset)
+    total = hn::MulAdd(offset, hn::Set(d, F::kGroup == 32 ? x.sum : x.half_sums[part]), total);
+  return total;
+}
+
+/// Asks for memory that is read next, as far as others have read by now; null: for none.
+class Ahead {
+ public:
+  explicit Ahead(const std::uint8_t* next) : next_(next) {}
+  HWY_INLINE void ask(std::size_t bytes) {
+    constexpr std::size_t kLine = 64;
+    constexpr int kSecondCache = 2;
+    if (next_ != nullptr)
+      for (; asked_ < bytes; asked_ += kLine) __builtin_prefetch(next_ + asked_, 0, kSecondCache);
+  }
+
+ private:
+  const std::uint8_t* next_;
+  std::size_t asked_ = 0;
+};
+
 /// Where a tile of tokens is read and its results go.
 template <int kTokens>
 struct Tile {
@@ -61,21 +95,12 @@ struct TileSums {
   template <int kAll>
   HWY_INLINE void step(VU32 w, const Tile<kAll>& tile, std::size_t block, std::size_t step_of_block) {
     others.step(w, tile, block, step_of_block);
-    std::uint32_t word = 0;
-    std::memcpy(&word, tile.x[kTokens - 1][block].codes + 4 * step_of_block, sizeof(word));
-    dot.step(w, hn::Set(DU32(), word));
+    dot.step(w, StepOfActivation(tile.x[kTokens - 1][block], step_of_block));
   }
-  /// @param part  which half of the block; of groups of 32 there is one
   template <int kAll>
   HWY_INLINE void flush(VF scale, VF offset, const Tile<kAll>& tile, std::size_t block, std::size_t part) {
     others.flush(scale, offset, tile, block, part);
-    const DF d;
-    const ActivationBlock& x = tile.x[kTokens - 1][block];
-    total = hn::MulAdd(hn::ConvertTo(d, dot.sum()), hn::Mul(scale, hn::Set(d, x.scale)), total);
-    if constexpr (F::kHasOffset) {
-      const float sum = F::kGroup == 32 ? x.sum : x.half_sums[part];
-      total = hn::MulAdd(offset, hn::Set(d, sum), total);
-    }
+    total = AddGroup<F>(total, dot.sum(), scale, offset, tile.x[kTokens - 1][block], part);
   }
   template <int kAll>
   HWY_INLINE void store(const Tile<kAll>& tile, std::size_t rows) const {
@@ -147,18 +172,12 @@ class DotSink {
     constexpr std::size_t kOwn = kStep / kStepsOfGroup;
     if constexpr (kStep % kStepsOfGroup == 0) dots_[kOwn].clear();
     const ActivationBlock& x = x_[kStep / kSteps];
-    std::uint32_t word = 0;
-    std::memcpy(&word, x.codes + 4 * (kStep % kSteps), sizeof(word));
-    dots_[kOwn].step(v, hn::Set(DU32(), word));
+    dots_[kOwn].step(v, StepOfActivation(x, kStep % kSteps));
     if constexpr (kStep % kStepsOfGroup == kStepsOfGroup - 1) {
       const DF d;
       const float* factors = factors_ + 2 * kOwn * kPanelRows;
-      const VF scale = hn::Mul(hn::LoadU(d, factors), hn::Set(d, x.scale));
-      total_ = hn::MulAdd(hn::ConvertTo(d, dots_[kOwn].sum()), scale, total_);
-      if constexpr (F::kHasOffset) {
-        const float sum = F::kGroup == 32 ? x.sum : x.half_sums[kOwn % 2];
-        total_ = hn::MulAdd(hn::LoadU(d, factors + kPanelRows), hn::Set(d, sum), total_);
-      }
+      total_ = AddGroup<F>(total_, dots_[kOwn].sum(), hn::LoadU(d, factors),
+                           hn::LoadU(d, factors + kPanelRows), x, kOwn % 2);
     }
   }
   [[nodiscard]] HWY_INLINE VF total() const { return total_; }
@@ -178,15 +197,11 @@ template <class F>
 HWY_NOINLINE VF DotPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
                          const ActivationBlock* x, const std::uint8_t* next) {
   const std::size_t bytes = block_bytes(F::kType);
-  constexpr std::size_t kLine = 64;
-  constexpr int kSecondCache = 2;
   HWY_ALIGN float factors[2 * F::kBlock / F::kGroup * kPanelRows];
   VF total = hn::Zero(DF());
-  std::size_t asked = 0;
+  Ahead ahead(next);
   for (std::size_t block = 0; block < blocks; ++block) {
-    if (next != nullptr)
-      for (; asked < (block + 1) * bytes * kPanelRows; asked += kLine)
-        __builtin_prefetch(next + asked, 0, kSecondCache);
+    ahead.ask((block + 1) * bytes * kPanelRows);
     DotSink<F> sink(factors, x + block * F::kBlock / ActivationBlock::kValues, total);
     F::Unpack(p + block * bytes, stride, factors, sink);
     total = sink.total();
@@ -202,13 +217,9 @@ HWY_NOINLINE void UnpackPanel(const std::uint8_t* p, std::size_t stride, std::si
                               const std::uint8_t* next) {
   const std::size_t bytes = block_bytes(F::kType);
   const auto values = static_cast<std::size_t>(block_values(F::kType));
-  constexpr std::size_t kLine = 64;
-  constexpr int kSecondCache = 2;
-  std::size_t asked = 0;
+  Ahead ahead(next);
   for (std::size_t block = 0; block < blocks; ++block) {
-    if (next != nullptr)
-      for (; asked < (block + 1) * bytes * kPanelRows; asked += kLine)
-        __builtin_prefetch(next + asked, 0, kSecondCache);
+    ahead.ask((block + 1) * bytes * kPanelRows);
     PanelSink sink{codes + block * values / 4 * kPanelRows};
     F::Unpack(p + block * bytes, stride, factors + block * values / F::kGroup * 2 * kPanelRows, sink);
   }
@@ -230,13 +241,14 @@ class Product {
   }
 
   void run() {
-    constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
+    std::int64_t row = product_.begin;
     if constexpr (kDotsAtOnce) {
-      if (product_.tokens == 1) return run_one_token();
+      if (product_.tokens == 1) row = run_one_token();
     }
-    for (std::int64_t row = product_.begin; row < product_.end; row += panels_ * kRows)
+    const std::int64_t rows = panels_ * static_cast<std::int64_t>(kPanelRows);
+    for (; row < product_.end; row += rows)
       for (std::int64_t column = 0; column < product_.w.in; column += kChunk)
-        multiply_chunk(row, std::min(product_.end, row + panels_ * kRows), column,
+        multiply_chunk(row, std::min(product_.end, row + rows), column,
                        std::min(kChunk, product_.w.in - column));
   }
 
@@ -246,7 +258,8 @@ class Product {
   /// Whether one token is multiplied without laying rows out: where a block is short enough for registers.
   static constexpr bool kDotsAtOnce = HWY_TARGET != HWY_SCALAR && F::kBlock == ActivationBlock::kValues;
 
-  void run_one_token() {
+  /// Whole panels of rows. Returns the first row left.
+  std::int64_t run_one_token() {
     constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
     const ActivationBlock* x = product_.x->row(product_.gather == nullptr ? 0 : *product_.gather);
     const auto blocks = static_cast<std::size_t>(product_.w.in / F::kBlock);
@@ -257,10 +270,7 @@ class Product {
       const std::uint8_t* next = row + 2 * kRows <= product_.w.out ? p + kPanelRows * row_bytes_ : nullptr;
       hn::StoreU(DotPanel<F>(p, row_bytes_, blocks, x, next), DF(), product_.y + (row - product_.begin));
     }
-    if (row < product_.end) {
-      for (std::int64_t column = 0; column < product_.w.in; column += kChunk)
-        multiply_chunk(row, product_.end, column, std::min(kChunk, product_.w.in - column));
-    }
+    return row;
   }
 
   void multiply_chunk(std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t columns) {
