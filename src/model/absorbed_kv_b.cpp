@@ -8,7 +8,7 @@
 #include "kernels/encode_blocks.h"
 #include "kernels/quant_linear.h"
 #include "kernels/quant_rows.h"
-#include "tensor/block_scaled.h"
+#include "model/gguf_halves.h"
 
 namespace fathom {
 namespace {
@@ -49,14 +49,10 @@ AbsorbedKvB::AbsorbedKvB(const ModelConfig& config, const LinearWeight& kv_b_pro
   const std::int64_t heads = config.num_attention_heads;
   k_b_ = Tensor::empty({heads, latent, nope}, DType::q8_0);
   v_b_ = Tensor::empty({heads, values, latent}, whole.dtype());
-  Tensor transposed = Tensor::empty({latent, nope});
+  const Tensor keys = key_half(config, whole);
+  kernels::encode_blocks(DType::q8_0, keys.f32(), keys.size(), nullptr, k_b_.data());
   for (std::int64_t head = 0; head < heads; ++head) {
     const std::int64_t first = head * (nope + values);
-    const Tensor keys = to_f32(whole.rows(first, first + nope));
-    for (std::int64_t i = 0; i < nope; ++i)
-      for (std::int64_t j = 0; j < latent; ++j) transposed.f32()[j * nope + i] = keys.f32()[i * latent + j];
-    kernels::encode_blocks(DType::q8_0, transposed.f32(), transposed.size(), nullptr,
-                           k_b_.rows(head, head + 1).data());
     const Tensor own = whole.rows(first + nope, first + nope + values);
     std::memcpy(v_b_.rows(head, head + 1).data(), own.data(), own.byte_size());
   }

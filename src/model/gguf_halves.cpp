@@ -37,17 +37,26 @@ Tensor join_halves(const ModelConfig& config, const KvHalves& halves) {
   return joined;
 }
 
+Tensor key_half(const ModelConfig& config, const Tensor& kv_b) {
+  const std::int64_t heads = config.num_attention_heads;
+  const std::int64_t latent = config.kv_lora_rank;
+  const std::int64_t nope = config.qk_nope_head_dim;
+  Tensor k_b = Tensor::empty({heads, latent, nope});
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const std::int64_t first = h * (nope + config.v_head_dim);
+    transpose(to_f32(kv_b.rows(first, first + nope)).f32(), nope, latent, k_b.f32() + h * latent * nope);
+  }
+  return k_b;
+}
+
 KvHalves split_into_halves(const ModelConfig& config, const Tensor& kv_b) {
   const std::int64_t heads = config.num_attention_heads;
   const std::int64_t latent = config.kv_lora_rank;
   const std::int64_t nope = config.qk_nope_head_dim;
-  KvHalves halves{Tensor::empty({heads, latent, nope}), Tensor::empty({heads, config.v_head_dim, latent})};
-  for (std::int64_t h = 0; h < heads; ++h) {
-    const float* from = kv_b.f32() + h * (nope + config.v_head_dim) * latent;
-    transpose(from, nope, latent, halves.k_b.f32() + h * latent * nope);
-    std::copy_n(from + nope * latent, config.v_head_dim * latent,
+  KvHalves halves{key_half(config, kv_b), Tensor::empty({heads, config.v_head_dim, latent})};
+  for (std::int64_t h = 0; h < heads; ++h)
+    std::copy_n(kv_b.f32() + (h * (nope + config.v_head_dim) + nope) * latent, config.v_head_dim * latent,
                 halves.v_b.f32() + h * config.v_head_dim * latent);
-  }
   return halves;
 }
 

@@ -17,7 +17,10 @@ struct KvHalves {
 /// more than one part in 4,000 is lost.
 Tensor join_halves(const ModelConfig& config, const KvHalves& halves);
 
-/// Its halves, in f32. @param kv_b  f32
+/// W^UK alone, in f32. @param kv_b  of any float type or of blocks
+Tensor key_half(const ModelConfig& config, const Tensor& kv_b);
+
+/// Both halves, in f32. @param kv_b  f32
 KvHalves split_into_halves(const ModelConfig& config, const Tensor& kv_b);
 
 }  // namespace fathom
