@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <cctype>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -35,11 +34,8 @@ struct BenchOptions {
   bool json = false;
 };
 
-/// A type by its name in any case.
-DType type_named(std::string name) {
-  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  if (const auto type = block_dtype_from_name(name)) return *type;
-  if (const auto type = dtype_from_name(name)) return *type;
+DType type_named(const std::string& name) {
+  if (const auto type = dtype_from_text(name)) return *type;
   throw UsageError(
       fmt::format("--synthetic {}: there is no such type; Q4_0, Q4_K, Q8_0 and BF16 are some", name));
 }

@@ -4,10 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.h"
@@ -63,12 +65,9 @@ Source load_source(const fs::path& named) {
 }
 
 DType type_named(const std::string& name) {
-  std::string upper = name;
-  std::ranges::transform(upper, upper.begin(),
-                         [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-  if (upper == "FP8") return DType::f8_e4m3;
-  if (const auto plain = dtype_from_name(upper)) return *plain;
-  if (const auto blocks = block_dtype_from_name(upper)) return *blocks;
+  const auto lower = [](unsigned char c) { return static_cast<char>(std::tolower(c)); };
+  if (std::ranges::equal(name, std::string_view("fp8"), {}, lower)) return DType::f8_e4m3;
+  if (const auto type = dtype_from_text(name)) return *type;
   throw UsageError(
       fmt::format("--type {} is not one of f32, f16, bf16, fp8, q8_0, q6_k, q5_k, q4_k, q4_0 and the like",
                   printable(name)));

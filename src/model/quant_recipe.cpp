@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <optional>
 
 #include "base/error.h"
 
@@ -125,8 +126,7 @@ TypeOverride parse_type_override(std::string_view text) {
   require(sign != std::string_view::npos && sign > 0,
           "\"{}\" is no override: write EXPRESSION=TYPE, as ffn_down=Q6_K", text);
   const std::string type = upper_case(text.substr(sign + 1));
-  auto dtype = block_dtype_from_name(type);
-  if (!dtype) dtype = dtype_from_name(type);
+  const std::optional<DType> dtype = dtype_from_text(type);
   require(dtype && (is_block_quantized(*dtype) || *dtype == f32 || *dtype == f16 || *dtype == bf16),
           "\"{}\": {} is no type that GGUF tensors are quantised to; choose Q4_K, Q8_0, BF16 or the like",
           text, type);

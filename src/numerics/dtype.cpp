@@ -1,6 +1,7 @@
 #include "numerics/dtype.h"
 
 #include <array>
+#include <string>
 
 #include "base/error.h"
 
@@ -48,6 +49,14 @@ std::optional<DType> dtype_from_name(std::string_view name) {
 
 std::optional<DType> block_dtype_from_name(std::string_view name) {
   return find(name, true);
+}
+
+std::optional<DType> dtype_from_text(std::string_view text) {
+  std::string upper(text);
+  for (char& c : upper)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  const auto plain = dtype_from_name(upper);
+  return plain ? plain : block_dtype_from_name(upper);
 }
 
 std::int64_t block_values(DType dtype) {

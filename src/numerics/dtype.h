@@ -41,6 +41,9 @@ std::optional<DType> dtype_from_name(std::string_view name);
 /// The same for types of blocks.
 std::optional<DType> block_dtype_from_name(std::string_view name);
 
+/// Any type, by its name in any case, as people type it.
+std::optional<DType> dtype_from_text(std::string_view text);
+
 /// Values that are stored together: 1 of a plain type. Rows of a tensor hold whole blocks.
 std::int64_t block_values(DType dtype);
 /// Bytes that they take.

@@ -27,6 +27,12 @@ TEST(DTypeTest, NamesLeadBackToTypes) {
   }
 }
 
+TEST(DTypeTest, TextNamesAnyTypeInAnyCase) {
+  EXPECT_EQ(dtype_from_text("q4_k"), DType::q4_k);
+  EXPECT_EQ(dtype_from_text("Bf16"), DType::bf16);
+  EXPECT_EQ(dtype_from_text("q4"), std::nullopt);
+}
+
 TEST(DTypeTest, BlocksHaveBytesAndElementsOfThemHaveNot) {
   EXPECT_EQ(stored_bytes(DType::bf16, 3), 6U);
   EXPECT_EQ(stored_bytes(DType::q4_0, 64), 36U);
