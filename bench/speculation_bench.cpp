@@ -64,18 +64,6 @@ struct Measured {
   std::vector<Tokens> answers;
 };
 
-void add(SpeculationStats& to, const SpeculationStats& from) {
-  to.passes += from.passes;
-  to.drafted += from.drafted;
-  to.checked += from.checked;
-  to.accepted += from.accepted;
-  if (to.places.size() < from.places.size()) to.places.resize(from.places.size());
-  for (std::size_t i = 0; i < from.places.size(); ++i) {
-    to.places[i].offered += from.places[i].offered;
-    to.places[i].accepted += from.places[i].accepted;
-  }
-}
-
 class Bench {
  public:
   explicit Bench(const std::filesystem::path& folder)
@@ -260,7 +248,7 @@ Measured sum_of(const std::vector<std::vector<Measured>>& by_prompt, std::size_t
   for (const std::vector<Measured>& prompt : by_prompt) {
     sum.seconds += prompt[way].seconds;
     sum.tokens += prompt[way].tokens;
-    add(sum.stats, prompt[way].stats);
+    sum.stats.add(prompt[way].stats);
   }
   return sum;
 }

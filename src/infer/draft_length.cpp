@@ -2,102 +2,116 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <queue>
+#include <utility>
 
 namespace fathom {
+namespace {
 
-AcceptanceEstimate::AcceptanceEstimate(double expected) : expected_(expected) {}
+/// The lengths of one pass in the making.
+class LengthChoice {
+ public:
+  /// @param is_drafted  the texts' drafts have been made, and cost no more
+  LengthChoice(const StepCost& cost, std::span<const DraftingText> texts, std::int64_t others,
+               bool is_drafted)
+      : cost_(cost),
+        texts_(texts),
+        is_drafted_(is_drafted),
+        plain_tokens_(others + static_cast<std::int64_t>(texts.size())),
+        plain_cost_(cost.pass(plain_tokens_)),
+        lengths_(texts.size()) {}
 
-std::vector<double> AcceptanceEstimate::chain(std::int64_t grade, std::int64_t count) const {
-  // What is expected counts as so many drafts seen.
-  constexpr double kWeight = 2.0;
-  const std::vector<Counts>& counts = counts_[static_cast<std::size_t>(grade)];
-  std::vector<double> chain;
-  double part =
-      expected_ + (1.0 - expected_) * static_cast<double>(grade) / static_cast<double>(Drafter::kGrades);
-  double all = 1.0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto place = static_cast<std::size_t>(i);
-    const Counts seen = place < counts.size() ? counts[place] : Counts{};
-    // A place that is little known is expected to be like the one before it.
-    part = (seen.accepted + kWeight * part) / (seen.offered + kWeight);
-    all *= part;
-    chain.push_back(all);
+  std::vector<std::int64_t> choose() && {
+    take_best();
+    for (std::size_t i = 0; i < texts_.size(); ++i)
+      if (lengths_[i] == 0 && texts_[i].most > 0 && is_to_be_tried(texts_[i])) lengths_[i] = 1;
+    return std::move(lengths_);
   }
-  return chain;
-}
 
-void AcceptanceEstimate::record(std::int64_t grade, std::int64_t offered, std::int64_t accepted) {
-  constexpr double kKeep = 0.96;  // of a count, each time drafts of the grade are checked
-  std::vector<Counts>& counts = counts_[static_cast<std::size_t>(grade)];
-  if (counts.size() < static_cast<std::size_t>(offered)) counts.resize(static_cast<std::size_t>(offered));
-  for (Counts& seen : counts) seen = {seen.offered * kKeep, seen.accepted * kKeep};
-  for (std::int64_t i = 0; i < std::min(offered, accepted + 1); ++i) {
-    Counts& seen = counts[static_cast<std::size_t>(i)];
-    seen.offered += 1.0;
-    seen.accepted += i < accepted ? 1.0 : 0.0;
+ private:
+  /// What a text's drafts cost of their own if so many are checked.
+  [[nodiscard]] double drafting(const DraftingText& text, std::int64_t count) const {
+    return cost_.drafts(is_drafted_ ? text.most : count);
   }
-}
+  /// The time that a token takes without drafts.
+  [[nodiscard]] double token() const { return plain_cost_ / static_cast<double>(plain_tokens_); }
 
-DraftLength::DraftLength(const StepCost& cost, double expected_acceptance, std::int64_t most, bool adaptive)
-    : cost_(cost), acceptance_(expected_acceptance), most_(most), adaptive_(adaptive) {}
-
-bool DraftLength::is_covered(double extra) const {
-  return extra <= balance_;
-}
-
-std::int64_t DraftLength::best(std::span<const double> chain, bool is_drafted, std::int64_t others) const {
-  const auto all = static_cast<std::int64_t>(chain.size());
-  const auto drafting = [&](std::int64_t count) { return cost_.drafts(is_drafted ? all : count); };
-  const double without = cost_.pass(others + 1);
-  std::int64_t best = 0;
-  auto tokens = static_cast<double>(others + 1);
-  double best_rate = tokens / (without + drafting(0));
-  for (std::int64_t count = 1; count <= all; ++count) {
-    tokens += chain[static_cast<std::size_t>(count) - 1];
-    const double cost = cost_.pass(others + 1 + count) + drafting(count);
-    if (!is_covered(cost - without)) break;
-    if (tokens / cost <= best_rate) continue;
-    best = count;
-    best_rate = tokens / cost;
+  /// Drafts are added one by one, likely ones first, and those stay up to which the rate is best.
+  void take_best() {
+    std::vector<std::vector<double>> chains;
+    std::vector<double> extra(texts_.size());  // of each text
+    std::priority_queue<std::pair<double, std::size_t>> next;
+    double made = 0;
+    for (std::size_t i = 0; i < texts_.size(); ++i) {
+      chains.push_back(texts_[i].history.chain(texts_[i].grade, texts_[i].most));
+      if (!chains[i].empty()) next.emplace(chains[i].front(), i);
+      extra[i] = drafting(texts_[i], 0);
+      made += extra[i];
+    }
+    std::vector<std::int64_t> lengths(texts_.size());
+    auto tokens = static_cast<double>(plain_tokens_);
+    double cost = plain_cost_ + made;
+    double best_rate = tokens / cost;
+    std::int64_t drafts = 0;
+    while (!next.empty() && plain_tokens_ + drafts < StepCost::kMostTokens) {
+      const auto [likelihood, i] = next.top();
+      next.pop();
+      const double further = cost_.pass(plain_tokens_ + drafts + 1) - cost_.pass(plain_tokens_ + drafts) +
+                             drafting(texts_[i], lengths[i] + 1) - drafting(texts_[i], lengths[i]);
+      if (!texts_[i].history.covers((extra[i] + further) / token())) continue;
+      ++drafts;
+      ++lengths[i];
+      extra[i] += further;
+      cost += further;
+      tokens += likelihood;
+      if (tokens / cost > best_rate) {
+        best_rate = tokens / cost;
+        lengths_ = lengths;
+      }
+      const auto place = static_cast<std::size_t>(lengths[i]);
+      if (place < chains[i].size()) next.emplace(chains[i][place], i);
+    }
   }
-  return best;
-}
 
-std::int64_t DraftLength::to_draft(std::int64_t room, std::int64_t others) const {
-  const std::int64_t most = std::min(most_, room);
-  if (most <= 0) return 0;
-  if (!adaptive_ || cost_.drafts(most) == 0.0) return most;
-  if (cost_.unit_is_old()) return 0;
-  const std::int64_t length = best(acceptance_.chain(0, most), false, others);
-  const double one = cost_.pass(others + 2) + cost_.drafts(1) - cost_.pass(others + 1);
-  return length == 0 && is_time_to_try() && is_covered(one) ? 1 : length;
-}
-
-std::int64_t DraftLength::to_check(std::int64_t drafted, std::int64_t grade, std::int64_t others) const {
-  if (drafted == 0 || !adaptive_) return drafted;
-  if (cost_.unit_is_old()) return 0;
-  const std::int64_t length = best(acceptance_.chain(grade, drafted), true, others);
-  const double one = cost_.pass(others + 2) - cost_.pass(others + 1);
-  return length == 0 && is_time_to_try() && is_covered(one) ? 1 : length;
-}
-
-void DraftLength::record(const Step& step) {
-  if (step.checked > 0) {
-    acceptance_.record(step.grade, step.checked, step.accepted);
-    constexpr std::int64_t kLongestPatience = 256;
-    patience_ = step.accepted > 0 ? kFirstPatience : std::min(2 * patience_, kLongestPatience);
-    steps_without_ = 0;
-  } else {
-    ++steps_without_;
+  [[nodiscard]] bool is_to_be_tried(const DraftingText& text) const {
+    // Costs are measured, and not to be relied on to the last: what could not pay by so much is not tried.
+    constexpr double kHopeless = 1.5;
+    const double extra =
+        (cost_.pass(plain_tokens_ + 1) - plain_cost_ + (is_drafted_ ? 0.0 : cost_.drafts(1))) / token();
+    return extra < kHopeless && text.history.is_time_to_try() && text.history.covers(extra);
   }
-  // More than this is never owed: a text may turn from easy to hard, and then its end is not to pay for it.
-  constexpr double kMostSaved = 4.0;
-  const double without = cost_.pass(step.others + 1);
-  const double token = without / static_cast<double>(step.others + 1);
-  const double extra = cost_.pass(step.others + 1 + step.checked) + step.drafting - without;
-  const auto accepted = static_cast<double>(step.accepted);
-  balance_ =
-      std::min(kMostSaved, balance_ + kAllowedLoss * token * (accepted + 1.0) + token * accepted - extra);
+
+  const StepCost& cost_;
+  std::span<const DraftingText> texts_;
+  bool is_drafted_;
+  std::int64_t plain_tokens_;
+  double plain_cost_;
+  std::vector<std::int64_t> lengths_;  // [texts]
+};
+
+/// Whether the next pass is to have no drafts: it reads so many tokens that one more costs what one costs, or
+/// is to measure what passes without drafts cost.
+bool goes_without(const StepCost& cost, std::span<const DraftingText> texts, std::int64_t others) {
+  return others + static_cast<std::int64_t>(texts.size()) >= StepCost::kMostTokens || cost.unit_is_old();
+}
+
+}  // namespace
+
+std::vector<std::int64_t> lengths_to_draft(const StepCost& cost, std::span<const DraftingText> texts,
+                                           std::int64_t others) {
+  std::vector<std::int64_t> lengths;
+  for (const DraftingText& text : texts) lengths.push_back(text.most);
+  const std::int64_t longest = lengths.empty() ? 0 : std::ranges::max(lengths);
+  if (longest == 0) return lengths;
+  if (goes_without(cost, texts, others)) return std::vector<std::int64_t>(texts.size());
+  if (cost.drafts(longest) == 0.0) return lengths;  // to be chosen from when they are known
+  return LengthChoice(cost, texts, others, false).choose();
+}
+
+std::vector<std::int64_t> lengths_to_check(const StepCost& cost, std::span<const DraftingText> texts,
+                                           std::int64_t others) {
+  if (goes_without(cost, texts, others)) return std::vector<std::int64_t>(texts.size());
+  return LengthChoice(cost, texts, others, true).choose();
 }
 
 }  // namespace fathom

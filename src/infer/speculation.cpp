@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "infer/draft_length.h"
 
 namespace fathom {
 
@@ -21,27 +22,44 @@ Speculation::Speculation(const ModelConfig& config, const Drafter& drafter, cons
 }
 
 Speculation::Text Speculation::begin(std::int64_t capacity) const {
-  return {drafter_.begin(capacity),
-          DraftLength(cost_, drafter_.expected_acceptance(), options_.most_drafts, options_.adaptive)};
+  return {drafter_.begin(capacity), drafter_.expected_acceptance()};
+}
+
+void Speculation::begin_again(Text& text, std::int64_t capacity) const {
+  text.state_ = drafter_.begin(capacity);
 }
 
 void Speculation::read(Text& text, std::span<const std::int32_t> tokens, const Tensor& hidden) const {
   drafter_.read(*text.state_, tokens, hidden);
 }
 
+std::vector<std::int64_t> Speculation::lengths(std::span<const Request> requests, bool is_drafted,
+                                               std::int64_t others) const {
+  std::vector<DraftingText> texts;
+  std::vector<std::int64_t> most;
+  for (const Request& request : requests) {
+    const Text::Step& step = request.text.step_;
+    most.push_back(is_drafted ? step.drafted : std::min(request.room, options_.most_drafts));
+    texts.push_back({request.text.history_, most.back(), step.grade});
+  }
+  if (!options_.adaptive) return most;
+  return is_drafted ? lengths_to_check(cost_, texts, others) : lengths_to_draft(cost_, texts, others);
+}
+
 void Speculation::draft(const Context& context, std::span<Request> requests, std::int64_t others) {
-  others += static_cast<std::int64_t>(requests.size()) - 1;
-  std::vector<Drafter::Job> jobs;
-  std::vector<Request*> of_job;
-  std::int64_t longest = 0;
+  const std::int64_t plain_tokens = others + static_cast<std::int64_t>(requests.size());
   for (Request& request : requests) {
     request.drafts.clear();
-    request.text.step_ = {.others = others};
-    const std::int64_t count = request.text.length_.to_draft(request.room, others);
-    if (count == 0) continue;
-    jobs.push_back({*request.text.state_, request.next, count, request.sampler});
+    request.text.step_ = {.plain_tokens = plain_tokens};
+  }
+  const std::vector<std::int64_t> wanted = lengths(requests, false, others);
+  std::vector<Drafter::Job> jobs;
+  std::vector<Request*> of_job;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (wanted[i] == 0) continue;
+    Request& request = requests[i];
+    jobs.push_back({*request.text.state_, request.next, wanted[i], request.sampler});
     of_job.push_back(&request);
-    longest = std::max(longest, count);
   }
   if (jobs.empty()) return;
   const auto start = std::chrono::steady_clock::now();
@@ -50,24 +68,37 @@ void Speculation::draft(const Context& context, std::span<Request> requests, std
   // Behind a pause a drafter reads what it missed: that is this text's to pay for, and no cost of a draft.
   const double share = seconds / static_cast<double>(jobs.size());
   const bool is_usual = std::ranges::all_of(of_job, [](const Request* of) { return of->text.has_drafted_; });
-  if (is_usual) cost_.record_drafts(longest, share);
+  if (is_usual) cost_.record_drafts(std::ranges::max(wanted), share);
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto drafted = static_cast<std::int64_t>(jobs[i].drafts.size());
-    Text& text = of_job[i]->text;
-    text.step_.drafted = drafted;
-    text.step_.drafting = is_usual ? cost_.drafts(drafted) : cost_.drafts_measured(drafted, share);
-    text.step_.grade = jobs[i].grade;
-    text.step_.checked = text.length_.to_check(drafted, jobs[i].grade, others);
-    jobs[i].drafts.resize(static_cast<std::size_t>(text.step_.checked));
+    Text::Step& step = of_job[i]->text.step_;
+    step.drafted = drafted;
+    step.drafting = is_usual ? cost_.drafts(drafted) : cost_.drafts_measured(drafted, share);
+    step.grade = jobs[i].grade;
     of_job[i]->drafts = std::move(jobs[i].drafts);
   }
+  const std::vector<std::int64_t> checked = lengths(requests, true, others);
+  std::int64_t all_checked = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i].drafts.resize(static_cast<std::size_t>(checked[i]));
+    requests[i].text.step_.checked = checked[i];
+    all_checked += checked[i];
+  }
+  for (Request& request : requests) request.text.step_.all_checked = all_checked;
 }
 
 void Speculation::record(Text& text, std::int64_t accepted) {
-  text.step_.accepted = accepted;
-  text.length_.record(text.step_);
-  text.has_drafted_ = text.step_.drafted > 0;
-  text.stats_.count(text.step_.drafted, text.step_.checked, accepted);
+  const Text::Step& step = text.step_;
+  // Drafts of all texts together made the pass longer: each text pays for its part of them.
+  const double plain = cost_.pass(step.plain_tokens);
+  double extra = step.drafting;
+  if (step.checked > 0)
+    extra += (cost_.pass(step.plain_tokens + step.all_checked) - plain) * static_cast<double>(step.checked) /
+             static_cast<double>(step.all_checked);
+  const double token = plain / static_cast<double>(step.plain_tokens);
+  text.history_.record({step.grade, step.checked, accepted, extra / token});
+  text.has_drafted_ = step.drafted > 0;
+  text.stats_.count(step.drafted, step.checked, accepted);
 }
 
 Checked check_drafts(const Tensor& logits, std::int64_t with_text, std::span<const std::int32_t> drafts,

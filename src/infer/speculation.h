@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "infer/draft_length.h"
+#include "infer/draft_history.h"
 #include "infer/drafter.h"
 #include "infer/sampler.h"
 #include "infer/speculation_stats.h"
@@ -39,14 +39,24 @@ class Speculation {
   class Text {
    public:
     [[nodiscard]] const SpeculationStats& stats() const { return stats_; }
+    /// Tokens that were drafted for the step under way.
+    [[nodiscard]] std::int64_t drafted() const { return step_.drafted; }
 
    private:
     friend class Speculation;
-    Text(std::unique_ptr<Drafter::State> state, DraftLength length)
-        : state_(std::move(state)), length_(std::move(length)) {}
+    struct Step {
+      std::int64_t drafted = 0;
+      std::int64_t grade = 0;
+      std::int64_t checked = 0;
+      double drafting = 0;            // what the drafts cost, in passes over one token
+      std::int64_t plain_tokens = 0;  // of the pass: those that are no drafts
+      std::int64_t all_checked = 0;   // drafts of all texts
+    };
+    Text(std::unique_ptr<Drafter::State> state, double expected_acceptance)
+        : state_(std::move(state)), history_(expected_acceptance) {}
     std::unique_ptr<Drafter::State> state_;
-    DraftLength length_;
-    DraftLength::Step step_;    // the one under way
+    DraftHistory history_;
+    Step step_;                 // the one under way
     bool has_drafted_ = false;  // in the step before
     SpeculationStats stats_;
   };
@@ -59,6 +69,9 @@ class Speculation {
 
   /// @param capacity  tokens that the text may come to
   [[nodiscard]] Text begin(std::int64_t capacity) const;
+  /// Forgets the tokens that it was told of; how drafts fared is remembered.
+  void begin_again(Text& text, std::int64_t capacity) const;
+  [[nodiscard]] std::int64_t most_drafts() const { return options_.most_drafts; }
   /// Tells of tokens of the text that the model has read, as `Drafter::read`.
   void read(Text& text, std::span<const std::int32_t> tokens, const Tensor& hidden) const;
 
@@ -82,6 +95,10 @@ class Speculation {
   void record(Text& text, std::int64_t accepted);
 
  private:
+  /// How many drafts each text is to get, or how many of those that it has are to be checked.
+  [[nodiscard]] std::vector<std::int64_t> lengths(std::span<const Request> requests, bool is_drafted,
+                                                  std::int64_t others) const;
+
   const Drafter& drafter_;
   SpeculationOptions options_;
   StepCost cost_;

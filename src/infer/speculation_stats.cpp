@@ -20,4 +20,16 @@ void SpeculationStats::count(std::int64_t drafted_here, std::int64_t checked_her
   }
 }
 
+void SpeculationStats::add(const SpeculationStats& more) {
+  passes += more.passes;
+  drafted += more.drafted;
+  checked += more.checked;
+  accepted += more.accepted;
+  places.resize(std::max(places.size(), more.places.size()));
+  for (std::size_t i = 0; i < more.places.size(); ++i) {
+    places[i].offered += more.places[i].offered;
+    places[i].accepted += more.places[i].accepted;
+  }
+}
+
 }  // namespace fathom

@@ -5,7 +5,7 @@
 
 namespace fathom {
 
-/// What speculation did for an answer.
+/// What speculation did for an answer, or for several.
 struct SpeculationStats {
   struct Place {
     std::int64_t offered = 0;  // drafts of which all before them were accepted
@@ -21,7 +21,9 @@ struct SpeculationStats {
   [[nodiscard]] double tokens_per_pass() const {
     return passes > 0 ? static_cast<double>(passes + accepted) / static_cast<double>(passes) : 0.0;
   }
+  /// Of one more pass.
   void count(std::int64_t drafted_here, std::int64_t checked_here, std::int64_t accepted_here);
+  void add(const SpeculationStats& more);
 };
 
 }  // namespace fathom

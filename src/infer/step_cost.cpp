@@ -67,19 +67,20 @@ double StepCost::drafts_measured(std::int64_t count, double seconds) const {
 void StepCost::record_pass(std::int64_t tokens, std::int64_t drafts, double seconds) {
   if (tokens < 1 || tokens > kMostTokens) return;
   ++passes_since_unit_;
-  if (drafts == 0) {
-    seconds /= pass(tokens);  // of several texts
-
-    // After a while without, one measurement says more than those from before.
-    const double follow = passes_since_unit_ > kUnitLasts / 4 ? 0.6 : 0.25;
-    unit_ = unit_ == 0 ? seconds : unit_ + follow * (std::clamp(seconds, 0.5 * unit_, 2.0 * unit_) - unit_);
-    passes_since_unit_ = 0;
-    return;
-  }
   if (unit_ == 0) unit_ = seconds / pass(tokens);
+  if (tokens > 1) record_figure(tokens, seconds / unit_);
+  if (drafts > 0) return;
+  seconds /= pass(tokens);  // of several texts
+  // After a while without, one measurement says more than those from before.
+  const double follow = passes_since_unit_ > kUnitLasts / 4 ? 0.6 : 0.25;
+  unit_ += follow * (std::clamp(seconds, 0.5 * unit_, 2.0 * unit_) - unit_);
+  passes_since_unit_ = 0;
+}
+
+void StepCost::record_figure(std::int64_t tokens, double measured_pass) {
   Figure& figure = passes_[place_of(tokens)];
   if (figure.seen == 0) figure.value = pass(tokens);
-  figure.record(std::max(1.0, seconds / unit_));
+  figure.record(std::max(1.0, measured_pass));
   double measured = 0;
   double guessed = 0;
   for (std::size_t n = 2; n < passes_.size(); ++n) {

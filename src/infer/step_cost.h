@@ -28,10 +28,10 @@ class StepCost {
   /// Of so many drafts for one text.
   [[nodiscard]] double drafts(std::int64_t count) const;
 
-  /// Of all texts together. @param drafts  how many of the tokens were
   /// Of drafts that took so long; a wild measurement counts as less wild.
   [[nodiscard]] double drafts_measured(std::int64_t count, double seconds) const;
 
+  /// Of all texts together. @param drafts  how many of the tokens were
   void record_pass(std::int64_t tokens, std::int64_t drafts, double seconds);
   /// For one text, or a text's share.
   void record_drafts(std::int64_t count, double seconds);
@@ -51,6 +51,8 @@ class StepCost {
     /// count as less far: they tell of the machine's other work.
     void record(double measured);
   };
+
+  void record_figure(std::int64_t tokens, double measured_pass);
 
   double unit_ = 0;
   std::int64_t passes_since_unit_ = kUnitLasts;

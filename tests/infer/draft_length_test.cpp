@@ -43,38 +43,56 @@ struct Machine {
 
 struct Simulated {
   double seconds = 0;
-  double plain_seconds = 0;  // that the same tokens would have taken, one a pass
+  double plain_seconds = 0;  // that the same tokens would have taken, one of each text a pass
   std::int64_t tokens = 0;
-  std::vector<std::int64_t> lengths;  // checked, [steps]
+  std::vector<std::int64_t> lengths;  // checked, of all texts, [steps]
   [[nodiscard]] double speedup() const { return plain_seconds / seconds; }
 };
 
 constexpr std::int64_t kMostDrafts = 7;
 
-Simulated simulate(const Machine& machine, std::int64_t tokens, bool adaptive = true,
-                   std::int64_t most = kMostDrafts) {
+/// Texts that begin together, until they have so many tokens each on average.
+Simulated simulate(const Machine& machine, std::int64_t tokens, std::int64_t texts = 1) {
   const PricedDrafter drafter(0.1);
   StepCost cost(test::tiny_v3(), drafter);
-  DraftLength length(cost, drafter.expected_acceptance(), most, adaptive);
+  const auto count = static_cast<std::size_t>(texts);
+  std::vector<DraftHistory> histories(count, DraftHistory(drafter.expected_acceptance()));
   Rng rng(5);
   const auto noisy = [&](double seconds) { return seconds * (1.0 + machine.noise * (rng.uniform() - 0.5)); };
   Simulated simulated;
-  while (simulated.tokens < tokens) {
-    DraftLength::Step step;
-    step.drafted = length.to_draft(tokens - simulated.tokens - 1);
-    const double drafting = noisy(machine.draft * static_cast<double>(step.drafted));
-    step.drafting = cost.drafts(step.drafted);
-    if (step.drafted > 0) cost.record_drafts(step.drafted, drafting);
-    step.checked = length.to_check(step.drafted, 0);
+  while (simulated.tokens < texts * tokens) {
+    std::vector<DraftingText> wishes;
+    const std::int64_t room = tokens - simulated.tokens / texts - 1;
+    for (const DraftHistory& history : histories) wishes.push_back({history, std::min(room, kMostDrafts)});
+    const std::vector<std::int64_t> drafted = lengths_to_draft(cost, wishes, 0);
+    double drafting = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const double seconds = noisy(machine.draft * static_cast<double>(drafted[i]));
+      drafting += seconds;
+      if (drafted[i] > 0) cost.record_drafts(drafted[i], seconds);
+      wishes[i].most = drafted[i];
+    }
+    const std::vector<std::int64_t> checked = lengths_to_check(cost, wishes, 0);
+    const std::int64_t all = std::accumulate(checked.begin(), checked.end(), std::int64_t{0});
+    const double pass = noisy(machine.pass(texts + all));
+    cost.record_pass(texts + all, all, pass);
     const auto step_index = static_cast<std::int64_t>(simulated.lengths.size());
-    while (step.accepted < step.checked && rng.uniform() < machine.acceptance(step_index)) ++step.accepted;
-    const double pass = noisy(machine.pass(step.checked + 1));
-    cost.record_pass(step.checked + 1, step.checked, pass);
-    length.record(step);
+    const double token = cost.pass(texts) / static_cast<double>(texts);
+    for (std::size_t i = 0; i < count; ++i) {
+      DraftHistory::Step step{.checked = checked[i]};
+      while (step.accepted < step.checked && rng.uniform() < machine.acceptance(step_index)) ++step.accepted;
+      step.extra = cost.drafts(drafted[i]);
+      if (all > 0)
+        step.extra += (cost.pass(texts + all) - cost.pass(texts)) * static_cast<double>(checked[i]) /
+                      static_cast<double>(all);
+      step.extra /= token;
+      histories[i].record(step);
+      simulated.tokens += step.accepted + 1;
+      simulated.plain_seconds +=
+          machine.pass(texts) / static_cast<double>(texts) * static_cast<double>(step.accepted + 1);
+    }
     simulated.seconds += drafting + pass;
-    simulated.tokens += step.accepted + 1;
-    simulated.plain_seconds += machine.pass(1) * static_cast<double>(step.accepted + 1);
-    simulated.lengths.push_back(step.checked);
+    simulated.lengths.push_back(all);
   }
   return simulated;
 }
@@ -116,8 +134,8 @@ TEST(DraftLengthTest, NeverCostsMoreThanItsAllowanceWhenAllDraftsAreRefused) {
       const double extra = simulate(machine, tokens).seconds - static_cast<double>(tokens);
       // Before passes have been measured, one may cost more than was guessed.
       const double surprise = 0.2 + 2.0 * std::max(0.0, further - 0.3);
-      EXPECT_LE(extra, DraftLength::kAllowedStake + surprise +
-                           DraftLength::kAllowedLoss * static_cast<double>(tokens))
+      EXPECT_LE(extra, DraftHistory::kAllowedStake + surprise +
+                           DraftHistory::kAllowedLoss * static_cast<double>(tokens))
           << tokens << " tokens, a further one costs " << further;
     }
   }
@@ -141,11 +159,63 @@ TEST(DraftLengthTest, DraftsAgainWhereATextBecomesEasier) {
   EXPECT_GT(std::accumulate(late, simulated.lengths.end(), std::int64_t{0}), 100);
 }
 
-TEST(DraftLengthTest, AFixedLengthIsKeptWithinTheRoom) {
-  const Simulated simulated = simulate({}, 200, /*adaptive=*/false, 3);
-  EXPECT_EQ(simulated.lengths.front(), 3);
-  EXPECT_LE(simulated.tokens, 200);
-  EXPECT_EQ(*std::ranges::max_element(simulated.lengths), 3);
+/// Passes of a mixture of experts: dear tokens while few experts are read, cheap ones when most are, and
+/// from `full` tokens on arithmetic alone.
+double mixture_pass(std::int64_t tokens, double full) {
+  const auto count = static_cast<double>(tokens);
+  return std::max(0.3 + 0.7 * distinct_experts(64, 6, tokens) / 6.0, count / full * 7.0);
+}
+
+TEST(DraftLengthTest, BatchesAreNeverSlowedByMoreThanTheAllowance) {
+  for (const double acceptance : {0.0, 0.5, 0.9})
+    for (const std::int64_t texts : {2, 8, 32, 63, 64, 200})
+      for (const double full : {16.0, 48.0}) {
+        Machine machine;
+        machine.pass = [=](std::int64_t tokens) { return mixture_pass(tokens, full); };
+        machine.acceptance = [=](std::int64_t) { return acceptance; };
+        machine.noise = 0.1;
+        EXPECT_GT(simulate(machine, 300, texts).speedup(), 0.97)
+            << texts << " texts, " << acceptance << " accepted, full at " << full;
+      }
+}
+
+TEST(DraftLengthTest, AFullBatchDraftsNothingAndAFewTextsDo) {
+  Machine machine;
+  machine.pass = [](std::int64_t tokens) { return mixture_pass(tokens, 16.0); };
+  const auto drafts_of = [&](std::int64_t texts) {
+    const Simulated simulated = simulate(machine, 300, texts);
+    const std::int64_t drafts =
+        std::accumulate(simulated.lengths.begin(), simulated.lengths.end(), std::int64_t{0});
+    return static_cast<double>(drafts) / static_cast<double>(simulated.tokens);
+  };
+  EXPECT_EQ(drafts_of(64), 0.0);
+  EXPECT_LT(drafts_of(40), 0.03) << "tried now and then";
+  machine.pass = [](std::int64_t tokens) { return 1.0 + 0.1 * static_cast<double>(tokens - 1); };
+  machine.draft = 0.02;
+  machine.acceptance = [](std::int64_t) { return 0.9; };
+  EXPECT_GT(simulate(machine, 300, 3).speedup(), 1.4);
+}
+
+TEST(DraftLengthTest, DraftsGoToTheTextsThatTheySucceedWith) {
+  const PricedDrafter drafter(0.02);
+  StepCost cost(test::tiny_v3(), drafter);
+  for (int i = 0; i < 20; ++i) {
+    cost.record_pass(2, 0, 1.0);
+    for (std::int64_t tokens = 3; tokens < 12; ++tokens)
+      cost.record_pass(tokens, tokens - 2, 1.0 + 0.15 * static_cast<double>(tokens - 2));
+  }
+  cost.record_pass(2, 0, 1.0);
+  DraftHistory easy(0.7);
+  DraftHistory hard(0.7);
+  for (int i = 0; i < 30; ++i) {
+    easy.record({.checked = 4, .accepted = 4});
+    hard.record({.checked = 4, .accepted = 0});
+  }
+  const std::vector<DraftingText> texts = {{hard, 7}, {easy, 7}, {easy, 2}};
+  const std::vector<std::int64_t> lengths = lengths_to_draft(cost, texts, 0);
+  EXPECT_EQ(lengths[0], 0);
+  EXPECT_GE(lengths[1], 4);
+  EXPECT_EQ(lengths[2], 2) << "there is room for no more";
 }
 
 TEST(AcceptanceEstimateTest, FollowsWhatBecomesOfDraftsOfEachGradeAndPlace) {
@@ -187,6 +257,17 @@ TEST(StepCostTest, ThenWhatIsMeasured) {
   EXPECT_NEAR(cost.pass(2), 1.05, 1e-6);
   EXPECT_NEAR(cost.drafts(1), 0.25, 1e-3);
   EXPECT_LT(cost.pass(8), guessed);  // what has not been measured is scaled like what has
+}
+
+TEST(StepCostTest, PassesOverSeveralTextsAreMeasuredToo) {
+  StepCost cost(test::tiny_v3(), PricedDrafter(0.1));
+  for (int i = 0; i < 50; ++i) {
+    cost.record_pass(1, 0, 0.2);
+    cost.record_pass(8, 0, 0.5);
+    cost.record_pass(10, 2, 0.6);
+  }
+  EXPECT_NEAR(cost.pass(8), 2.5, 0.1);
+  EXPECT_NEAR(cost.pass(10), 3.0, 0.1);
 }
 
 TEST(StepCostTest, ACacheThatGrowsMakesDraftsNoDearer) {

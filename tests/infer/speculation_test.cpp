@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,6 +18,7 @@
 #include "infer/model_drafter.h"
 #include "infer/mtp_drafter.h"
 #include "model/latent_cache.h"
+#include "support/answer_distribution.h"
 #include "support/tiny_checkpoint.h"
 #include "support/tiny_model.h"
 
@@ -200,76 +200,8 @@ TEST_F(SpeculationTest, OptionsOutOfRangeAreNamed) {
   EXPECT_THROW(validate_speculation_options({64, true}), UsageError);
 }
 
-/// Every three tokens that sampling can answer with, and how probable they are by the sampler's definition.
-class SpeculationDistributionTest : public SpeculationTest {
- protected:
-  using Three = std::vector<std::int32_t>;
-
-  void add_continuations(const SamplingOptions& sampling, const Three& so_far, double probability,
-                         std::map<Three, double>& all) const {
-    if (so_far.size() == 3) {
-      all[so_far] += probability;
-      return;
-    }
-    Sampler sampler(sampling);
-    std::vector<std::int32_t> text = prompt_;
-    text.insert(text.end(), so_far.begin(), so_far.end());
-    for (const std::int32_t token : text) sampler.accept(token);
-    const auto length = static_cast<std::int64_t>(text.size());
-    const Tensor hidden = model_.hidden_states(context_, text, Sequences::uniform(1, length));
-    const Tensor logits = model_.head(context_, hidden.rows(length - 1, length));
-    for (const Sampler::Candidate& candidate : sampler.distribution(logits.values())) {
-      Three next = so_far;
-      next.push_back(candidate.token);
-      add_continuations(sampling, next, probability * candidate.probability, all);
-    }
-  }
-
-  /// Pearson's statistic of so many answers with different seeds, and its degrees of freedom.
-  std::pair<double, int> chi_square(GenerationOptions options, const Drafter& drafter, int answers) const {
-    std::map<Three, double> expected;
-    add_continuations(options.sampling, {}, 1.0, expected);
-    std::map<Three, int> seen;
-    options.max_tokens = 3;
-    Speculation speculation(config_, drafter, {2, false});
-    const Generator generator(context_, model_, tokenizer_, {}, &speculation);
-    for (int seed = 0; seed < answers; ++seed) {
-      options.sampling.seed = static_cast<std::uint64_t>(seed);
-      ++seen[generator.generate(prompt_, options).tokens];
-    }
-    double statistic = 0;
-    double rare = 0;  // cells of fewer than five are counted as one
-    int rare_seen = 0;
-    int cells = 0;
-    int counted = 0;
-    for (const auto& [three, probability] : expected) {
-      const double mean = probability * answers;
-      const int count = seen[three];
-      counted += count;
-      if (mean < 5) {
-        rare += mean;
-        rare_seen += count;
-        continue;
-      }
-      statistic += (count - mean) * (count - mean) / mean;
-      ++cells;
-    }
-    EXPECT_EQ(counted, answers) << "an answer that is impossible";
-    if (rare > 0) {
-      statistic += (rare_seen - rare) * (rare_seen - rare) / rare;
-      ++cells;
-    }
-    return {statistic, cells - 1};
-  }
-
-  /// What the statistic exceeds once in 1,000 tries, by Wilson and Hilferty's approximation. Seeds are fixed.
-  static double limit(int freedom) {
-    const double part = 2.0 / (9.0 * freedom);
-    return freedom * std::pow(1.0 - part + 3.09 * std::sqrt(part), 3.0);
-  }
-};
-
-TEST_F(SpeculationDistributionTest, SampledAnswersAreExactInDistribution) {
+TEST_F(SpeculationTest, SampledAnswersAreExactInDistribution) {
+  constexpr int kAnswers = 700;
   const MtpDrafter mtp(model_, config_.vocab_size);
   const LookupDrafter lookup;
   const ModelDrafter itself(model_, model_, config_.vocab_size);
@@ -279,12 +211,20 @@ TEST_F(SpeculationDistributionTest, SampledAnswersAreExactInDistribution) {
   filtered.sampling.top_k = 6;
   filtered.sampling.top_p = 0.8;
   filtered.sampling.repetition_penalty = 1.4;
-  for (const GenerationOptions& options : {few, filtered})
+  for (GenerationOptions options : {few, filtered}) {
+    const auto expected = test::continuations(context_, model_, prompt_, options.sampling, 3);
     for (const Drafter* drafter : std::initializer_list<const Drafter*>{&mtp, &lookup, &itself}) {
-      const auto [statistic, freedom] = chi_square(options, *drafter, 700);
-      EXPECT_GT(freedom, 10);
-      EXPECT_LT(statistic, limit(freedom)) << freedom << " degrees of freedom";
+      std::map<std::vector<std::int32_t>, int> seen;
+      for (int seed = 0; seed < kAnswers; ++seed) {
+        options.sampling.seed = static_cast<std::uint64_t>(seed);
+        ++seen[speculative(options, *drafter, {2, false}).tokens];
+      }
+      const test::ChiSquare chi = test::chi_square(expected, seen);
+      EXPECT_EQ(chi.impossible, 0);
+      EXPECT_GT(chi.freedom, 10);
+      EXPECT_LT(chi.statistic, chi.limit()) << chi.freedom << " degrees of freedom";
     }
+  }
 }
 
 class CheckDraftsTest : public testing::Test {
