@@ -29,7 +29,7 @@ void add_speculation_options(CLI::App& command, std::string& speculate, std::str
       .add_option("--speculate", speculate,
                   "Who drafts tokens for the model to check, which changes speed and no answer: mtp (the "
                   "model's own module), ngram (what followed the same words before), model, off; auto: mtp "
-                  "where there is a module")
+                  "where there is a module, else ngram")
       ->capture_default_str();
   command.add_option("--draft-model", draft_model,
                      "Folder of a smaller model of the same vocabulary that drafts");

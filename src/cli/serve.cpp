@@ -10,6 +10,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -22,9 +23,11 @@
 #include "cli/interrupt.h"
 #include "cli/job.h"
 #include "dist/expert_counts_file.h"
+#include "infer/drafter_choice.h"
 #include "infer/engine.h"
 #include "infer/prefix_store.h"
 #include "infer/serving_rank.h"
+#include "infer/speculation.h"
 #include "infer/text_model.h"
 #include "model/fingerprint.h"
 #include "serve/http_server.h"
@@ -40,6 +43,9 @@ struct ServeOptions {
   bool no_prefix_sharing = false;
   std::string prefix_folder;
   std::uint64_t prefix_bytes = std::uint64_t{8} << 30U;
+  std::string speculate = "auto";
+  std::string draft_model;
+  SpeculationOptions speculation;
   int prefill_processes = 0;
   std::int64_t redundant_experts = 0;
   std::string expert_load;
@@ -48,10 +54,12 @@ struct ServeOptions {
 };
 
 /// As many whole pages of latent caches as so much memory holds.
-CacheOptions cache_options(const ServeOptions& options, const ModelConfig& config) {
+/// @param drafter  what it keeps of each token counts, too; null: none
+CacheOptions cache_options(const ServeOptions& options, const ModelConfig& config, const Drafter* drafter) {
   CacheOptions cache = options.engine.cache;
   cache.shares_prefixes = !options.no_prefix_sharing;
-  const std::int64_t bytes = LatentPageLayout(config, cache.type, cache.page_positions).page_bytes();
+  const std::int64_t bytes = LatentPageLayout(config, cache.type, cache.page_positions).page_bytes() +
+                             (drafter != nullptr ? drafter->bytes_per_token() * cache.page_positions : 0);
   const std::int64_t pages = (options.cache_mib << 20U) / bytes;
   require(pages > 0, "--cache-memory {}: a page of {} tokens' latent caches takes {} bytes: give more",
           options.cache_mib, cache.page_positions, bytes);
@@ -92,17 +100,37 @@ void serve_until_asked(Engine& engine, const TextModel& model, const ServeOption
   failure.get();
 }
 
+/// Steps of several processes are planned token for token, which leaves no room for drafts.
+DrafterChoice choice_of_drafter(const ServeOptions& options, const Communicator& job) {
+  validate_speculation_options(options.speculation);
+  DrafterChoice choice{drafter_kind_of(options.speculate), options.draft_model};
+  if (job.size() == 1) return choice;
+  const bool is_wanted = !choice.draft_model.empty() ||
+                         (choice.kind != DrafterKind::automatic && choice.kind != DrafterKind::off);
+  require(!is_wanted, "drafts are for a server of one process, and this one has {}: leave --speculate out",
+          job.size());
+  if (job.rank() == 0 && choice.kind == DrafterKind::automatic)
+    log_info("no tokens are drafted: that is for a server of one process, and this one has {}", job.size());
+  choice.kind = DrafterKind::off;
+  return choice;
+}
+
 void serve(const ServeOptions& options, Communicator& job) {
+  const DrafterChoice choice = choice_of_drafter(options, job);
   const ServingLayout layout = serving_layout(job.size(), options.prefill_processes);
   const TextModel model = load_text_model(options.model);
   PlacementOptions placement{options.redundant_experts, {}};
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
   const Transformer transformer(model.config, model.weights, model.config.max_position_embeddings);
-  const CacheOptions cache = cache_options(options, model.config);
+  const ChosenDrafter drafter(choice, model, transformer, transformer.max_positions());
+  std::optional<Speculation> speculation;
+  if (drafter.get() != nullptr) speculation.emplace(model.config, *drafter.get(), options.speculation);
+  const CacheOptions cache = cache_options(options, model.config, drafter.get());
   ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement, cache);
   GrammarCompiler grammars(model.tokenizer, model.end_of_text());
   rank.runner().use_grammars(grammars);
+  if (speculation) rank.runner().speculate(*speculation);
   // Also where somebody else decides when to end: all are signalled together.
   const InterruptFlag interrupted;
   if (job.rank() == 0) {
@@ -179,6 +207,8 @@ void add_serve(CLI::App& app) {
                       "File with counts of tokens by layer and expert, by which experts are placed");
   command->add_option("--write-expert-load", options->write_expert_load,
                       "File to write the counts of this run to, in the end");
+  add_speculation_options(*command, options->speculate, options->draft_model,
+                          options->speculation.most_drafts);
   add_threads_option(*command, options->threads);
   command->callback([options] { run_in_job([&](Communicator& job) { serve(*options, job); }); });
 }

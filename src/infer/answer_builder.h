@@ -53,6 +53,10 @@ class AnswerBuilder {
 
   /// So many of the prompt's tokens were cached already.
   void note_cached(std::int64_t tokens) { answer_.stats.cached_tokens = tokens; }
+  /// What became of drafts for a step, where they are told of one by one.
+  void note_drafts(std::int64_t drafted, std::int64_t checked, std::int64_t accepted) {
+    answer_.stats.speculation.count(drafted, checked, accepted);
+  }
   [[nodiscard]] bool is_empty() const { return first_token_ == start_; }
 
   /// The end, for this reason where no token was it: gives out what was held back.

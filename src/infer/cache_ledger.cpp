@@ -63,6 +63,11 @@ std::optional<PageId> CacheLedger::grow(int rank) {
   return at(rank).book.grow();
 }
 
+void CacheLedger::give_back(int rank, std::span<const PageId> pages) {
+  const std::scoped_lock lock(mutex_);
+  at(rank).book.release(pages);
+}
+
 void CacheLedger::release(CacheSeat& seat, std::span<const std::int32_t> tokens) {
   const std::scoped_lock lock(mutex_);
   at(seat.rank).book.release(seat.pages, tokens);

@@ -53,6 +53,8 @@ class CacheLedger {
   std::optional<std::vector<CacheSeat>> admit(std::span<const RankRange> ranges,
                                               std::span<const std::int32_t> tokens);
   std::optional<PageId> grow(int rank);
+  /// Gives pages of `grow` back in which nothing lies.
+  void give_back(int rank, std::span<const PageId> pages);
   /// Gives a seat's pages back.
   /// @param tokens  see `CacheBook::release`
   void release(CacheSeat& seat, std::span<const std::int32_t> tokens = {});

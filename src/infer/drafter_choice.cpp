@@ -32,7 +32,7 @@ ChosenDrafter::ChosenDrafter(const DrafterChoice& choice, const TextModel& model
   if (kind == DrafterKind::automatic) {
     kind = has_folder                      ? DrafterKind::model
            : transformer.mtp_modules() > 0 ? DrafterKind::mtp
-                                           : DrafterKind::off;
+                                           : DrafterKind::ngram;
   }
   if (has_folder != (kind == DrafterKind::model))
     throw UsageError(has_folder ? "a draft model drafts with --speculate model, and not otherwise"

@@ -12,7 +12,7 @@
 namespace fathom {
 
 enum class DrafterKind : std::uint8_t {
-  automatic,  // mtp where the model has a module, else off
+  automatic,  // mtp where the model has a module, else ngram
   off,
   mtp,
   ngram,

@@ -84,6 +84,10 @@ Engine::Request Engine::submit(std::vector<std::int32_t> prompt, const Generatio
       "has room for {}: ask for fewer tokens, or serve with more cache memory",
       request->prompt_tokens, request->limit.tokens, request->positions(), ledger_.capacity());
   request->on_end = [this, raw = request.get(), on_end = std::move(on_end)](Outcome outcome) {
+    {
+      const std::scoped_lock lock(mutex_);
+      speculation_.add(outcome.answer.stats.speculation);
+    }
     on_end(std::move(outcome));
     has_ended(*raw);
   };
@@ -121,6 +125,11 @@ void Engine::drain() {
   std::unique_lock lock(mutex_);
   is_draining_ = true;
   ended_.wait(lock, [this] { return under_way_.empty(); });
+}
+
+SpeculationStats Engine::speculation() const {
+  const std::scoped_lock lock(mutex_);
+  return speculation_;
 }
 
 std::size_t Engine::under_way() const {

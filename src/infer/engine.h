@@ -41,6 +41,9 @@ struct EngineOptions {
 /// (`ServingLayout::is_disaggregated`), caches travel from those to the others, and each group steps at its
 /// own pace: answers go on while a long prompt is read.
 ///
+/// Where the runner speculates, each answer gets drafts as far as they pay beside all others; they have pages
+/// that nobody else needs, for the step alone.
+///
 /// Greedy answers are `Generator`'s, and sampled ones too, but for the rounding of f32.
 class Engine {
  public:
@@ -78,6 +81,8 @@ class Engine {
   [[nodiscard]] std::size_t waiting() const { return prefill_->waiting(); }
   /// Tokens of prompts so far, and those of them that were cached already.
   [[nodiscard]] CacheHits hits() const { return ledger_.hits(); }
+  /// What speculation did for answers that have ended.
+  [[nodiscard]] SpeculationStats speculation() const;
 
  private:
   GroupConductor::Setup setup_for(const RankRange& ranks, SequenceRunner& runner);
@@ -97,6 +102,7 @@ class Engine {
   // Guarded by it.
   SequenceId next_id_ = 1;
   std::map<SequenceId, std::weak_ptr<EngineRequest>> under_way_;
+  SpeculationStats speculation_;
   bool is_draining_ = false;
 
   std::unique_ptr<GroupConductor> decode_;  // null where prefill_ does both

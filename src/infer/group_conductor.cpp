@@ -245,9 +245,46 @@ void GroupConductor::end_cancelled() {
   for (const SequenceId id : cancelled) finish(id, {active_.at(id).request->answer->finish(), {}});
 }
 
+/// Room for drafts of a sequence that goes on by a step, in pages that nobody else needs now.
+/// @return  how many there is room for
+std::int64_t GroupConductor::lend_room(SequenceId id) {
+  Active& active = active_.at(id);
+  const EngineRequest& request = *active.request;
+  const std::int64_t answered = static_cast<std::int64_t>(request.tokens.size()) - request.prompt_tokens;
+  const std::int64_t wanted = std::min(setup_.runner->most_drafts(), request.limit.tokens - answered - 1);
+  if (wanted <= 0) return 0;
+  CacheSeat& seat = seat_of(*active.request);
+  const std::int64_t positions = setup_.ledger->options().page_positions;
+  const auto room = [&] {
+    return static_cast<std::int64_t>(seat.pages.size()) * positions - active.cached - 1;
+  };
+  while (room() < wanted) {
+    const std::optional<PageId> page = setup_.ledger->grow(seat.rank);
+    if (!page) break;
+    seat.pages.push_back(*page);
+    plan_of(seat.rank).seat.push_back({id, {*page}, 0});
+  }
+  return std::min(wanted, room());
+}
+
+/// Pages that drafts had and that no accepted token lies in are for everybody again.
+void GroupConductor::take_room_back(SequenceId id) {
+  const auto found = active_.find(id);
+  if (found == active_.end()) return;
+  CacheSeat& seat = seat_of(*found->second.request);
+  const auto kept = static_cast<std::size_t>(setup_.ledger->options().pages(found->second.cached));
+  if (seat.pages.size() <= kept) return;
+  setup_.ledger->give_back(seat.rank, std::span(seat.pages).subspan(kept));
+  seat.pages.resize(kept);
+  plan_of(seat.rank).trim.push_back({id, static_cast<std::int64_t>(kept)});
+}
+
 void GroupConductor::step() {
   make_room();
-  const std::vector<std::vector<StepPlan::Run>> runs = schedule_.next();
+  std::vector<std::vector<StepPlan::Run>> runs = schedule_.next();
+  for (std::vector<StepPlan::Run>& of_rank : runs)
+    for (StepPlan::Run& run : of_rank)
+      if (run.prompt_tokens == 0) run.most_drafts = lend_room(run.id);
   const std::vector<std::int64_t> tokens = tokens_of_ranks(runs);
   const bool has_tokens = std::ranges::any_of(tokens, [](std::int64_t count) { return count > 0; });
   std::vector<StepPlan> plans(plans_.size());
@@ -260,14 +297,16 @@ void GroupConductor::step() {
     CacheLedger::Orders orders = setup_.ledger->take_orders(setup_.ranks.begin + static_cast<int>(r));
     plans[r].orders = std::move(orders.pages);
     spilled_[r] = std::move(orders.spilled);
-    for (const StepPlan::Run& run : runs[r])
-      active_.at(run.id).cached += std::max<std::int64_t>(run.prompt_tokens, 1);
+    for (const StepPlan::Run& run : runs[r]) active_.at(run.id).cached += run.prompt_tokens;
   }
   const std::vector<StepResult> results = execute(std::move(plans));
   for (std::size_t r = 0; r < results.size(); ++r)
     for (std::size_t i = 0; i < results[r].spilled.size(); ++i)
       setup_.store->save(spilled_[r].at(i), results[r].spilled[i]);
   for (const StepResult& result : results) take(result);
+  for (const std::vector<StepPlan::Run>& of_rank : runs)
+    for (const StepPlan::Run& run : of_rank)
+      if (run.most_drafts > 0) take_room_back(run.id);
 }
 
 /// What only the prefixes' trees keep goes to the second tier, to be there the next time.
@@ -300,15 +339,19 @@ std::vector<StepResult> GroupConductor::execute(std::vector<StepPlan> plans) {
 
 void GroupConductor::take(const StepResult& result) {
   for (const SequenceId id : result.sent) move_on(id);
+  for (const auto& [id, drafted, checked, accepted] : result.drafts)
+    active_.at(id).request->answer->note_drafts(drafted, checked, accepted);
   for (const StepResult::Token& token : result.tokens) take_token(token);
 }
 
 void GroupConductor::take_token(const StepResult::Token& chosen) {
   const auto& [id, token, ends_grammar] = chosen;
-  Active& active = active_.at(id);
+  const auto found = active_.find(id);
+  if (found == active_.end()) return;  // a token of the same step has ended it
+  Active& active = found->second;
   const Request request = active.request;
-  const bool has_read = active.cached >= static_cast<std::int64_t>(request->tokens.size());
-  if (token >= 0 && has_read && request->answer->is_empty())
+  active.cached = static_cast<std::int64_t>(request->tokens.size());  // those that it was chosen by
+  if (token >= 0 && request->answer->is_empty())
     setup_.ledger->remember(seat_of(*request), cached_tokens(active));
   if (active.from != nullptr) {
     // The first token says that the cache is here.

@@ -91,6 +91,8 @@ class GroupConductor {
   void make_room();
   void pause(SequenceId id);
   void end_cancelled();
+  std::int64_t lend_room(SequenceId id);
+  void take_room_back(SequenceId id);
   void step();
   std::vector<StepResult> execute(std::vector<StepPlan> plans);
   void take(const StepResult& result);

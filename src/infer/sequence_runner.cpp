@@ -1,7 +1,9 @@
 #include "infer/sequence_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -42,7 +44,14 @@ struct SequenceRunner::Sequence {
   bool is_arriving = false;
   Transfers transfers;  // of the cache, either way
 
-  [[nodiscard]] auto uncached() const { return tokens.begin() + cache.length(); }
+  std::optional<Speculation::Text> text;  // with speculation
+  std::int64_t told = 0;                  // tokens that it has been told of
+  bool is_open = false;                   // the next choice is to be made by a pass without drafts of its own
+
+  /// Tokens that it has and its cache has not.
+  [[nodiscard]] std::span<const std::int32_t> uncached() const {
+    return std::span(tokens).subspan(static_cast<std::size_t>(cache.length()));
+  }
 };
 
 SequenceRunner::SequenceRunner(ThreadPool& pool, const Transformer& model, Communicator& job,
@@ -103,9 +112,26 @@ void SequenceRunner::seat(const StepPlan::Seat& plan) {
 }
 
 void SequenceRunner::pause(SequenceId id) {
-  LatentCache& cache = at(id).cache;
-  cache.truncate(0);
-  cache.table().shrink(0);
+  Sequence& sequence = at(id);
+  sequence.cache.truncate(0);
+  sequence.cache.table().shrink(0);
+  // What the drafter keeps of the text is part of the memory that the sequence gives up.
+  if (sequence.text) begin_text(sequence);
+}
+
+void SequenceRunner::speculate(Speculation& speculation) {
+  require(job_.size() == 1, "sequences that are spread over {} processes cannot have drafts", job_.size());
+  speculation_ = &speculation;
+}
+
+void SequenceRunner::begin_text(Sequence& sequence) const {
+  const std::int64_t capacity = model_.max_positions() + 1;
+  if (sequence.text) {
+    speculation_->begin_again(*sequence.text, capacity);
+  } else {
+    sequence.text.emplace(speculation_->begin(capacity));
+  }
+  sequence.told = 0;
 }
 
 void SequenceRunner::receive(const NewSequence& plan) {
@@ -124,16 +150,21 @@ void SequenceRunner::take_arrivals(bool waits, StepResult& result) {
     sequence->is_arriving = false;
     arrived.push_back(sequence.get());
   }
-  for (Sequence* sequence : arrived) choose({sequence}, sequence->hidden, result);
+  for (Sequence* sequence : arrived) {
+    const std::vector<Choice> first = {{sequence, {}, sequence->hidden}};
+    choose(first, logits_of(first), result);
+  }
 }
 
 StepResult SequenceRunner::execute(const StepPlan& plan) {
   StepResult result;
+  for (const auto& [id, pages] : plan.trim) at(id).cache.table().shrink(static_cast<std::size_t>(pages));
   for (const SequenceId id : plan.drop) drop(id);
   for (const PageOrder& order : plan.orders) obey(order, result);
   for (const NewSequence& sequence : plan.begin) {
     sequences_[sequence.id] = std::make_unique<Sequence>(sequence, model_, layout_);
     if (grammars_ != nullptr) at(sequence.id).sampler.constrain(grammars_->compile(sequence.grammar));
+    if (speculation_ != nullptr) begin_text(at(sequence.id));
   }
   for (const StepPlan::Seat& sequence : plan.seat) seat(sequence);
   for (const NewSequence& sequence : plan.begin)
@@ -148,62 +179,126 @@ StepResult SequenceRunner::execute(const StepPlan& plan) {
   return result;
 }
 
+std::vector<std::vector<std::int32_t>> SequenceRunner::draft(const std::vector<StepPlan::Run>& runs) {
+  std::vector<std::vector<std::int32_t>> drafts(runs.size());
+  if (speculation_ == nullptr) return drafts;
+  std::vector<Speculation::Request> requests;
+  std::vector<std::size_t> run_of;
+  std::int64_t others = 0;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    others += runs[i].prompt_tokens;
+    if (runs[i].prompt_tokens > 0) continue;
+    Sequence& sequence = at(runs[i].id);
+    requests.push_back({*sequence.text, sequence.tokens.back(), sequence.is_open ? 0 : runs[i].most_drafts,
+                        sequence.sampler});
+    run_of.push_back(i);
+  }
+  if (!requests.empty()) speculation_->draft(context_, requests, others);
+  for (std::size_t i = 0; i < requests.size(); ++i) drafts[run_of[i]] = std::move(requests[i].drafts);
+  return drafts;
+}
+
 void SequenceRunner::run(const std::vector<StepPlan::Run>& runs, StepResult& result) {
+  std::vector<std::vector<std::int32_t>> drafts = draft(runs);
   std::vector<std::int32_t> tokens;
   Sequences sequences{{0}};
   std::vector<LatentCache*> caches;
-  for (const StepPlan::Run& run : runs) {
-    Sequence& sequence = at(run.id);
-    const auto next = sequence.uncached();
-    tokens.insert(tokens.end(), next, next + std::max<std::int64_t>(run.prompt_tokens, 1));
+  std::int64_t all_drafts = 0;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    Sequence& sequence = at(runs[i].id);
+    const auto next =
+        sequence.uncached().first(static_cast<std::size_t>(std::max<std::int64_t>(runs[i].prompt_tokens, 1)));
+    tokens.insert(tokens.end(), next.begin(), next.end());
+    tokens.insert(tokens.end(), drafts[i].begin(), drafts[i].end());
+    all_drafts += static_cast<std::int64_t>(drafts[i].size());
     sequences.offsets.push_back(static_cast<std::int64_t>(tokens.size()));
     caches.push_back(&sequence.cache);
   }
+  const auto start = std::chrono::steady_clock::now();
   const Tensor hidden = model_.forward_cached(context_, tokens, {sequences, caches}, &counts_);
 
-  std::vector<Sequence*> choosing;
-  std::vector<std::int64_t> last_rows;
+  std::vector<Choice> choices;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     Sequence& sequence = at(runs[i].id);
-    if (sequence.uncached() != sequence.tokens.end()) continue;
-    const std::int64_t last = sequences.offsets[i + 1] - 1;
+    const bool may_draft = sequence.text && runs[i].prompt_tokens == 0;
+    const std::int64_t end = sequences.offsets[i + 1];
+    if (sequence.text && !may_draft) tell(sequence, hidden.rows(sequences.offsets[i], end));
+    if (sequence.cache.length() < static_cast<std::int64_t>(sequence.tokens.size())) continue;
+    const Tensor last = hidden.rows(end - 1 - static_cast<std::int64_t>(drafts[i].size()), end);
     if (sequence.send_to < 0) {
-      choosing.push_back(&sequence);
-      last_rows.push_back(last);
+      choices.push_back({&sequence, std::move(drafts[i]), last, may_draft});
       continue;
     }
-    sequence.hidden = hidden.rows(last, last + 1).clone();
+    sequence.hidden = last.clone();
     sequence.transfers =
         send_cache(job_, sequence.cache, sequence.hidden, sequence.send_to, tag_of_cache(sequence.id));
     result.sent.push_back(sequence.id);
   }
-  if (choosing.empty()) return;
-  const std::int64_t width = hidden.dim(1);
-  Tensor last_hidden = Tensor::empty({static_cast<std::int64_t>(choosing.size()), width});
-  for (std::size_t i = 0; i < last_rows.size(); ++i)
-    std::copy_n(hidden.f32() + last_rows[i] * width, width,
-                last_hidden.f32() + static_cast<std::int64_t>(i) * width);
-  choose(choosing, last_hidden, result);
+  if (choices.empty()) return;
+  const Tensor logits = logits_of(choices);
+  if (speculation_ != nullptr)
+    speculation_->record_pass(
+        static_cast<std::int64_t>(tokens.size()), all_drafts,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  choose(choices, logits, result);
 }
 
-void SequenceRunner::choose(const std::vector<Sequence*>& sequences, const Tensor& hidden,
-                            StepResult& result) {
-  const Tensor logits = model_.head(context_, hidden);
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    Sequence& sequence = *sequences[i];
-    const auto row = static_cast<std::int64_t>(i);
-    const Tensor own = logits.rows(row, row + 1);
-    std::int32_t token = StepResult::kNotNumbers;  // of this sequence: the others go on
-    try {
-      token = sequence.sampler.sample(own.values().first(static_cast<std::size_t>(with_text_)));
-      sequence.sampler.accept(token);
+void SequenceRunner::tell(Sequence& sequence, const Tensor& rows) const {
+  const std::span<const std::int32_t> tokens(sequence.tokens);
+  const auto told = static_cast<std::size_t>(sequence.told);
+  const auto begin = static_cast<std::size_t>(sequence.cache.length() - rows.dim(0));
+  // Those whose latents were cached before.
+  if (begin > told) speculation_->read(*sequence.text, tokens.subspan(told, begin - told), {});
+  speculation_->read(*sequence.text, tokens.subspan(begin, static_cast<std::size_t>(rows.dim(0))), rows);
+  sequence.told = sequence.cache.length();
+}
+
+Tensor SequenceRunner::logits_of(const std::vector<Choice>& choices) const {
+  std::int64_t rows = 0;
+  for (const Choice& choice : choices) rows += choice.hidden.dim(0);
+  Tensor hidden = Tensor::empty({rows, model_.config().hidden_size});
+  float* next = hidden.f32();
+  for (const Choice& choice : choices) next = std::ranges::copy(choice.hidden.values(), next).out;
+  return model_.head(context_, hidden);
+}
+
+void SequenceRunner::choose(const std::vector<Choice>& choices, const Tensor& logits, StepResult& result) {
+  std::int64_t begin = 0;
+  for (const Choice& choice : choices) {
+    Sequence& sequence = *choice.sequence;
+    const Tensor own = logits.rows(begin, begin + choice.hidden.dim(0));
+    begin += choice.hidden.dim(0);
+    const auto keep = [&](std::int32_t token) {
       sequence.tokens.push_back(token);
+      result.tokens.push_back({sequence.id, token, sequence.sampler.must_end()});
+      return !sequence.sampler.must_end();
+    };
+    // What goes wrong is of this sequence: the others go on.
+    const auto fail_with = [&](std::int32_t error) {
+      result.tokens.push_back({sequence.id, error, sequence.sampler.must_end()});
+    };
+    try {
+      const Checked checked = check_drafts(own, with_text_, choice.drafts, sequence.sampler, keep);
+      sequence.is_open = checked.is_open;
+      if (choice.may_draft) settle(choice, checked, result);
     } catch (const NonFiniteLogits&) {
+      fail_with(StepResult::kNotNumbers);
     } catch (const Error&) {
-      token = StepResult::kNoTokenFits;
+      fail_with(StepResult::kNoTokenFits);
     }
-    result.tokens.push_back({sequence.id, token, sequence.sampler.must_end()});
   }
+}
+
+void SequenceRunner::settle(const Choice& choice, const Checked& checked, StepResult& result) {
+  Sequence& sequence = *choice.sequence;
+  // An open choice is to be made by a pass over the token before it, which therefore counts as unread.
+  const std::int64_t read = checked.accepted + (checked.is_open ? 0 : 1);
+  sequence.cache.truncate(sequence.told + read);
+  if (read > 0) tell(sequence, choice.hidden.rows(0, read));
+  const std::int64_t drafted = sequence.text->drafted();
+  speculation_->record(*sequence.text, checked.accepted);
+  result.drafts.push_back(
+      {sequence.id, drafted, static_cast<std::int64_t>(choice.drafts.size()), checked.accepted});
 }
 
 }  // namespace fathom

@@ -11,6 +11,7 @@
 #include "dist/placed_experts.h"
 #include "infer/cache_options.h"
 #include "infer/sampler.h"
+#include "infer/speculation.h"
 #include "infer/step_plan.h"
 #include "model/context.h"
 #include "model/expert_counts.h"
@@ -39,6 +40,14 @@ class SequenceRunner {
   void use_grammars(GrammarCompiler& grammars) { grammars_ = &grammars; }
   [[nodiscard]] GrammarCompiler* grammars() const { return grammars_; }
 
+  /// From now on sequences get drafts, as far as plans let them. Keeps a reference. Throws `Error` where
+  /// sequences are spread over several processes: their steps are planned token for token.
+  void speculate(Speculation& speculation);
+  /// That a sequence gets at a time; 0 without speculation.
+  [[nodiscard]] std::int64_t most_drafts() const {
+    return speculation_ != nullptr ? speculation_->most_drafts() : 0;
+  }
+
   StepResult execute(const StepPlan& plan);
 
   /// Tokens of this rank that went to each expert so far.
@@ -46,6 +55,14 @@ class SequenceRunner {
 
  private:
   struct Sequence;
+  /// A sequence that chooses its next tokens behind rows of a pass: of the last token that it has, and of its
+  /// drafts.
+  struct Choice {
+    Sequence* sequence;
+    std::vector<std::int32_t> drafts;
+    Tensor hidden;           // [1 + drafts, hidden], after the final norm
+    bool may_draft = false;  // it might have had some
+  };
 
   void drop(SequenceId id);
   void obey(const PageOrder& order, StepResult& result);
@@ -55,9 +72,17 @@ class SequenceRunner {
   LatentPage& page(PageId id);
   std::span<std::byte> bytes_of(PageId id);
   void take_arrivals(bool waits, StepResult& result);
+  void begin_text(Sequence& sequence) const;
+  /// [runs] of those that go on behind their last token; without speculation there are none.
+  std::vector<std::vector<std::int32_t>> draft(const std::vector<StepPlan::Run>& runs);
   void run(const std::vector<StepPlan::Run>& runs, StepResult& result);
-  /// @param hidden  [sequences, hidden], after the final norm, of the last token of each
-  void choose(const std::vector<Sequence*>& sequences, const Tensor& hidden, StepResult& result);
+  /// Tells the drafter what has been read of a prompt. @param rows  [tokens, hidden] of the last ones
+  void tell(Sequence& sequence, const Tensor& rows) const;
+  /// [rows of all, vocab]
+  Tensor logits_of(const std::vector<Choice>& choices) const;
+  void choose(const std::vector<Choice>& choices, const Tensor& logits, StepResult& result);
+  /// Forgets the drafts that were refused.
+  void settle(const Choice& choice, const Checked& checked, StepResult& result);
   Sequence& at(SequenceId id);
 
   Context context_;
@@ -66,6 +91,7 @@ class SequenceRunner {
   PlacedExperts* experts_;
   std::int64_t with_text_;
   GrammarCompiler* grammars_ = nullptr;
+  Speculation* speculation_ = nullptr;
   LatentPageLayout layout_;
   std::vector<LatentPage> pages_;  // by id; null until somebody uses it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;

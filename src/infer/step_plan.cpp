@@ -36,6 +36,7 @@ std::vector<std::byte> pack(const StepPlan& plan) {
   message.put(plan.is_end);
   message.put(plan.waits_for_caches);
   message.put(plan.tokens_of_rank);
+  message.put(plan.trim);
   message.put(plan.drop);
   message.put(plan.orders.size());
   for (const PageOrder& order : plan.orders) {
@@ -70,6 +71,7 @@ StepPlan unpack_plan(std::span<const std::byte> bytes) {
   message.get(plan.is_end);
   message.get(plan.waits_for_caches);
   message.get(plan.tokens_of_rank);
+  message.get(plan.trim);
   message.get(plan.drop);
   for (std::size_t i = 0, orders = count_of(message); i < orders; ++i) {
     PageOrder& order = plan.orders.emplace_back();
@@ -101,6 +103,7 @@ StepPlan unpack_plan(std::span<const std::byte> bytes) {
 std::vector<std::byte> pack(const StepResult& result) {
   MessageWriter message;
   message.put(result.tokens);
+  message.put(result.drafts);
   message.put(result.sent);
   message.put(result.spilled.size());
   for (const std::vector<std::byte>& page : result.spilled) message.put(page);
@@ -111,6 +114,7 @@ StepResult unpack_result(std::span<const std::byte> bytes) {
   MessageReader message(bytes);
   StepResult result;
   message.get(result.tokens);
+  message.get(result.drafts);
   message.get(result.sent);
   for (std::size_t i = 0, pages = count_of(message); i < pages; ++i)
     message.get(result.spilled.emplace_back());

@@ -32,6 +32,7 @@ struct StepPlan {
   struct Run {
     SequenceId id = 0;
     std::int64_t prompt_tokens = 0;
+    std::int64_t most_drafts = 0;  // behind the last one, where it is that: there is room for so many
   };
 
   /// Pages that a sequence's table gets behind those that it has.
@@ -41,10 +42,17 @@ struct StepPlan {
     std::int64_t held = 0;  // where it has none yet: its first tokens whose latents are in these
   };
 
+  /// How many pages of its table a sequence keeps.
+  struct Trim {
+    SequenceId id = 0;
+    std::int64_t pages = 0;
+  };
+
   bool is_end = false;            // no more steps
   bool waits_for_caches = false;  // nobody has tokens: whoever awaits caches waits until one is here
   std::vector<std::int64_t> tokens_of_rank;  // of all ranks of the group in this step
   // In the order in which they are obeyed.
+  std::vector<Trim> trim;
   std::vector<SequenceId> drop;
   std::vector<PageOrder> orders;
   std::vector<NewSequence> begin;
@@ -65,7 +73,16 @@ struct StepResult {
   /// In place of a token: the grammar cannot be followed, as `Sampler::sample` says.
   static constexpr std::int32_t kNoTokenFits = -2;
 
-  std::vector<Token> tokens;                    // one for each sequence that goes on
+  /// What became of a sequence's drafts.
+  struct Drafts {
+    SequenceId id = 0;
+    std::int64_t drafted = 0;
+    std::int64_t checked = 0;
+    std::int64_t accepted = 0;
+  };
+
+  std::vector<Token> tokens;  // one for each sequence that goes on; with drafts none or several, in order
+  std::vector<Drafts> drafts;
   std::vector<SequenceId> sent;                 // whose caches are on their way
   std::vector<std::vector<std::byte>> spilled;  // pages, in the order of their orders
 };

@@ -77,11 +77,14 @@ class HttpServer::Impl {
     });
     server_.Get("/health", [this](const auto&, auto& response) {
       const CacheHits hits = engine_.hits();
+      const SpeculationStats drafts = engine_.speculation();
       respond(response, 200,
               fmt::format(R"({{"status":"{}","requests":{},"waiting":{},"sending":{},"prompt_tokens":{},)"
-                          R"("cached_tokens":{}}})",
+                          R"("cached_tokens":{},"drafted_tokens":{},"checked_tokens":{},)"
+                          R"("accepted_tokens":{}}})",
                           is_draining_ ? "ending" : "ok", engine_.under_way(), engine_.waiting(),
-                          sending_.count(), hits.prompt_tokens, hits.cached_tokens));
+                          sending_.count(), hits.prompt_tokens, hits.cached_tokens, drafts.drafted,
+                          drafts.checked, drafts.accepted));
     });
     server_.set_exception_handler([](const auto&, auto& response, const std::exception_ptr& error) {
       respond(response, refusal(error));

@@ -102,10 +102,32 @@ TEST_P(ServeCommandTest, AnswersAreThoseOfRun) {
 
 INSTANTIATE_TEST_SUITE_P(
     Processes, ServeCommandTest,
-    testing::Values(ServedBy{"One", 1, {}}, ServedBy{"Two", 2, {}},
-                    ServedBy{"TwoWithCopies", 2, {"--redundant-experts", "4"}},
+    testing::Values(ServedBy{"One", 1, {}}, ServedBy{"OneWithoutDrafts", 1, {"--speculate", "off"}},
+                    ServedBy{"Two", 2, {}}, ServedBy{"TwoWithCopies", 2, {"--redundant-experts", "4"}},
                     ServedBy{"Disaggregated", 3, {"--prefill-processes", "1", "--redundant-experts", "2"}}),
     [](const auto& by) { return by.param.name; });
+
+TEST_F(ServeCommandTest, DraftsAreCountedAndNeedOneProcess) {
+  const ProgramResult result =
+      serve(1, {"--speculate", "ngram", "--draft-tokens", "3"}, [&](int port, pid_t) {
+        httplib::Client client("127.0.0.1", port);
+        const json body = {{"prompt", "one two one two one two one two"},
+                           {"max_tokens", 60},
+                           {"temperature", 0},
+                           {"ignore_eos", true}};
+        ASSERT_TRUE(client.Post("/v1/completions", body.dump(), "application/json"));
+        const json health = json::parse(client.Get("/health")->body);
+        EXPECT_GT(health.at("drafted_tokens"), 0);
+        EXPECT_LE(health.at("checked_tokens"), health.at("drafted_tokens"));
+        EXPECT_LE(health.at("accepted_tokens"), health.at("checked_tokens"));
+      });
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_CLEAN_FAILURE(test::run_fathom({"serve", kServed, "--speculate", "mtp"}), 1, "has no MTP module");
+  EXPECT_CLEAN_FAILURE(test::run_fathom({"serve", kServed, "--draft-tokens", "0"}), 2, "draft-tokens is 0");
+  const ProgramResult spread = test::mpirun_fathom(2, {"serve", kServed, "--speculate", "ngram"});
+  EXPECT_NE(spread.status, 0);
+  EXPECT_THAT(spread.err, HasSubstr("drafts are for a server of one process, and this one has 2"));
+}
 
 TEST_F(ServeCommandTest, AProcessThatDiesEndsTheJobAndIsNamed) {
   std::vector<std::string> arguments = {"serve", kServed, "--port", "0", "--threads", "1"};

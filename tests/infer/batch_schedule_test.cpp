@@ -71,7 +71,8 @@ TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
                  {PageOrder::Kind::fill, 4, -1, {std::byte{1}, std::byte{2}}}};
   plan.seat = {{9, {3, 4}, 5}};
   plan.pause = {2};
-  plan.run = {{9, 3}, {4, 0}};
+  plan.run = {{9, 3}, {4, 0, 2}};
+  plan.trim = {{4, 6}};
   const StepPlan got = unpack_plan(pack(plan));
   EXPECT_FALSE(got.is_end);
   EXPECT_TRUE(got.waits_for_caches);
@@ -94,9 +95,17 @@ TEST(StepPlanTest, WhatIsPackedIsUnpacked) {
   EXPECT_THAT(got.seat[0].pages, ElementsAre(3, 4));
   EXPECT_EQ(got.seat[0].held, 5);
   EXPECT_THAT(got.pause, ElementsAre(2U));
+  EXPECT_EQ(got.run[1].most_drafts, 2);
+  ASSERT_EQ(got.trim.size(), 1U);
+  EXPECT_EQ(got.trim[0].id, 4U);
+  EXPECT_EQ(got.trim[0].pages, 6);
 
-  const StepResult result =
-      unpack_result(pack(StepResult{{{3, 40}, {4, StepResult::kNotNumbers}}, {5}, {{std::byte{7}}, {}}}));
+  const StepResult result = unpack_result(
+      pack(StepResult{{{3, 40}, {4, StepResult::kNotNumbers}}, {{3, 7, 5, 2}}, {5}, {{std::byte{7}}, {}}}));
+  ASSERT_EQ(result.drafts.size(), 1U);
+  EXPECT_EQ(result.drafts[0].drafted, 7);
+  EXPECT_EQ(result.drafts[0].checked, 5);
+  EXPECT_EQ(result.drafts[0].accepted, 2);
   ASSERT_EQ(result.tokens.size(), 2U);
   EXPECT_EQ(result.tokens[1].token, StepResult::kNotNumbers);
   EXPECT_THAT(result.sent, ElementsAre(5U));

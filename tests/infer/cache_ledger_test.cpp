@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace fathom {
@@ -39,6 +41,15 @@ TEST_F(CacheLedgerTest, SeatsAreGivenWhereLeastIsInUseAndOnAllOrNone) {
   EXPECT_EQ(second[0].rank, -1);
   EXPECT_THAT(ranks_of(ledger_.admit(both_, text_of(50, 200))), testing::ElementsAre(0, 1))
       << "nothing was taken in vain";
+}
+
+TEST_F(CacheLedgerTest, PagesThatWereLentAreThereAgain) {
+  CacheSeat seat = ledger_.admit(both_, text_of(40))->front();
+  while (const std::optional<PageId> page = ledger_.grow(0)) seat.pages.push_back(*page);
+  EXPECT_EQ(seat.pages.size(), 10U);
+  EXPECT_FALSE(ledger_.admit(both_, text_of(20, 200)));
+  ledger_.give_back(0, std::span(seat.pages).subspan(4));
+  EXPECT_TRUE(ledger_.admit(both_, text_of(20, 200)));
 }
 
 TEST_F(CacheLedgerTest, ASequenceGoesWhereItsBeginningIs) {

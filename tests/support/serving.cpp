@@ -1,5 +1,6 @@
 #include "support/serving.h"
 
+#include <optional>
 #include <utility>
 
 #include "support/ranks.h"
@@ -14,6 +15,10 @@ void with_engine(const TextModel& model, const EngineSetup& setup, const std::fu
     ServingRank rank(pool, transformer, model.tokenizer, job, layout, setup.placement, setup.engine.cache);
     GrammarCompiler grammars(model.tokenizer, setup.end_of_text);
     rank.runner().use_grammars(grammars);
+    const std::unique_ptr<Drafter> drafter = setup.drafter ? setup.drafter(transformer) : nullptr;
+    std::optional<Speculation> speculation;
+    if (drafter != nullptr)
+      rank.runner().speculate(speculation.emplace(model.config, *drafter, setup.speculation));
     if (job.rank() == 0) {
       Engine engine(job, layout, rank.runner(), transformer, model.tokenizer, setup.end_of_text,
                     setup.engine);

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "infer/drafter.h"
 #include "infer/engine.h"
+#include "infer/speculation.h"
 #include "infer/text_model.h"
 
 namespace fathom::test {
@@ -18,6 +20,9 @@ struct EngineSetup {
   PlacementOptions placement;
   EngineOptions engine;
   std::vector<std::int64_t> end_of_text;
+  /// Makes who drafts; empty: nobody.
+  std::function<std::unique_ptr<Drafter>(const Transformer&)> drafter;
+  SpeculationOptions speculation{.most_drafts = 3, .adaptive = false};  // whether it pays or not
   ExpertCounts* counts = nullptr;  // where wanted: those of all ranks, in the end
 };
 
