@@ -21,7 +21,9 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as T, GGUFReader, GGUFWriter
 from gguf.quants import quantize
 
-POOL_VALUES = 1 << 22
+# A prime number of the largest blocks: rows then begin at any place of the pool. Were rows to repeat within a matrix, all
+# tokens would be alike and choose the same experts.
+POOL_VALUES = 256 * 16411
 
 
 def field_values(reader: GGUFReader, key: str) -> list:
@@ -35,7 +37,6 @@ class Pools:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.pools: dict = {}
-
 
     def matrix(self, kind: T, shape: tuple[int, ...], deviation: float) -> np.ndarray:
         """Stored bytes of a tensor, [..., bytes of a row]."""
