@@ -91,6 +91,25 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void map_cached_pages(std::span<const std::byte> mapped) {
+#ifdef MADV_POPULATE_READ
+  constexpr std::size_t kPiece = std::size_t{4} << 20U;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t unaligned = reinterpret_cast<std::uintptr_t>(mapped.data()) % page;
+  std::byte* begin = const_cast<std::byte*>(mapped.data()) - unaligned;
+  const std::byte* end = mapped.data() + mapped.size();
+  std::vector<unsigned char> resident(kPiece / page);
+  for (; begin < end; begin += kPiece) {
+    const std::size_t bytes = std::min(kPiece, static_cast<std::size_t>(end - begin));
+    if (mincore(begin, bytes, resident.data()) != 0) return;
+    const auto pages = static_cast<std::ptrdiff_t>((bytes + page - 1) / page);
+    const bool all =
+        std::all_of(resident.begin(), resident.begin() + pages, [](unsigned char of) { return of & 1U; });
+    if (all && madvise(begin, bytes, MADV_POPULATE_READ) != 0) return;
+  }
+#endif
+}
+
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
   struct stat status {};
   descriptor_ = open_for_reading(path, status);

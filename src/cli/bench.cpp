@@ -43,6 +43,7 @@ DType type_named(const std::string& name) {
 LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
   if (options.synthetic.empty()) {
     TextModel model = load_text_model(options.model);
+    model.warmer.finish();
     return {std::move(model.config), std::move(model.weights)};
   }
   const std::filesystem::path named(options.model);

@@ -56,12 +56,16 @@ TextModel load_text_model(const fs::path& named) {
     const GgufFile file(named);
     Tokenizer tokenizer{gguf_tokenizer_spec(file)};
     LoadedModel model = load_gguf_model(file);
-    return {named, std::move(model.config), std::move(model.weights), std::move(tokenizer)};
+    PageWarmer warmer(model.config, model.weights);
+    return {named, std::move(model.config), std::move(model.weights), std::move(tokenizer),
+            std::move(warmer)};
   }
   fs::path folder = find_model_folder(named);
   Tokenizer tokenizer = Tokenizer::load(folder);  // first: a fault here shows before large files are opened
   LoadedModel model = load_model(folder);
-  return {std::move(folder), std::move(model.config), std::move(model.weights), std::move(tokenizer)};
+  PageWarmer warmer(model.config, model.weights);
+  return {std::move(folder), std::move(model.config), std::move(model.weights), std::move(tokenizer),
+          std::move(warmer)};
 }
 
 void blame_non_finite_weights(const TextModel& model, const std::function<void()>& use) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "infer/page_warmer.h"
 #include "model/load.h"
 #include "text/tokenizer.h"
 
@@ -16,6 +17,7 @@ struct TextModel {
   ModelConfig config;
   TransformerWeights weights;
   Tokenizer tokenizer;
+  PageWarmer warmer{};
 
   /// Tokens that end an answer: the config's, and the tokenizer's own.
   [[nodiscard]] std::vector<std::int64_t> end_of_text() const;

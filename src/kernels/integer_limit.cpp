@@ -13,8 +13,8 @@ HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
 
 constexpr std::int64_t kRounds = 30000;
-constexpr int kSums = 6;   // enough to hide latencies
-constexpr int kSteps = 8;  // as of a block of 32 values
+constexpr int kSums = 6;           // enough to hide latencies
+constexpr std::size_t kSteps = 8;  // as of a block of 32 values
 
 /// Has the compiler know nothing of them, so that no step is left out as the same as another.
 HWY_INLINE void Forget(VU32& w, VU32& a) {
@@ -31,24 +31,23 @@ std::int64_t MultiplyInRegisters(std::uint32_t seed) {
   CodeDot<15, false> s0, s1, s2, s3, s4, s5;
   VI32 total = hn::Zero(DI32());
   for (std::int64_t round = 0; round < kRounds; ++round) {
-    s0.clear(), s1.clear(), s2.clear(), s3.clear(), s4.clear(), s5.clear();
-#pragma GCC unroll 8
-    for (int step = 0; step < kSteps; ++step) {
-      Forget(w, a), s0.step(w, a);
-      Forget(w, a), s1.step(w, a);
-      Forget(w, a), s2.step(w, a);
-      Forget(w, a), s3.step(w, a);
-      Forget(w, a), s4.step(w, a);
-      Forget(w, a), s5.step(w, a);
-    }
-    total = hn::Add(total, hn::Add(hn::Add(s0.sum(), s1.sum()), hn::Add(s2.sum(), s3.sum())));
-    total = hn::Add(total, hn::Add(s4.sum(), s5.sum()));
+    ForEach<kSteps>([&](auto step) FATHOM_IN_PLACE {
+      Forget(w, a), s0.step<step>(w, a);
+      Forget(w, a), s1.step<step>(w, a);
+      Forget(w, a), s2.step<step>(w, a);
+      Forget(w, a), s3.step<step>(w, a);
+      Forget(w, a), s4.step<step>(w, a);
+      Forget(w, a), s5.step<step>(w, a);
+    });
+    total = hn::Add(total, hn::Add(hn::Add(s0.sum<kSteps>(), s1.sum<kSteps>()), s2.sum<kSteps>()));
+    total = hn::Add(total, hn::Add(hn::Add(s3.sum<kSteps>(), s4.sum<kSteps>()), s5.sum<kSteps>()));
   }
   return hn::GetLane(total);
 }
 
 double Operations() {
-  return 2.0 * 4.0 * static_cast<double>(kRounds * kSums * kSteps) * static_cast<double>(hn::Lanes(DF()));
+  return 2.0 * 4.0 * static_cast<double>(kRounds * kSums) * static_cast<double>(kSteps) *
+         static_cast<double>(hn::Lanes(DF()));
 }
 
 }  // namespace fathom::kernels::HWY_NAMESPACE

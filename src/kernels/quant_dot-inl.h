@@ -3,7 +3,7 @@
 // four codes of an activation, which are the same in all lanes.
 //
 //   CodeDot<kLargest, kSigned>   of weights' codes of at most kLargest, unsigned or signed
-//     clear(), step(w, a), sum()     sum() in 32 bits; at most kMostSteps steps between the two
+//     step<0>(w, a), step<1>(w, a), …, sum<steps>()     a sum begins with step 0
 //
 // Where the instruction set adds pairs of products in 16 bits, which saturate, sums stay there as long as
 // they fit.
@@ -15,10 +15,30 @@
 #define FATHOM_KERNELS_QUANT_DOT_INL_H_
 #endif
 
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
 #include "kernels/simd_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::kernels::HWY_NAMESPACE {
+
+/// Of lambdas that must be inlined: what they capture would otherwise lie in memory.
+#undef FATHOM_IN_PLACE
+#define FATHOM_IN_PLACE HWY_ATTR __attribute__((always_inline))
+
+template <std::size_t kValue>
+using Index = std::integral_constant<std::size_t, kValue>;
+
+/// Calls body(Index<i>()) for i from 0 to kCount - 1.
+template <std::size_t kCount, class Body>
+HWY_INLINE void ForEach(const Body& body) {
+  [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) FATHOM_IN_PLACE {
+    (body(Index<kIndices>()), ...);
+  }
+  (std::make_index_sequence<kCount>());
+}
 
 using DU32 = hn::RebindToUnsigned<DF>;
 using VU32 = hn::Vec<DU32>;
@@ -33,12 +53,16 @@ constexpr bool kSignedCodesAreShifted = true;  // by 128, which the row's offset
 template <int kLargest, bool kSigned>
 struct CodeDot {
   VI32 total;
-  HWY_INLINE void clear() { total = hn::Zero(DI32()); }
+  template <std::size_t kStep>
   HWY_INLINE void step(VU32 w, VU32 a) {
+    if constexpr (kStep == 0) total = hn::Zero(DI32());
     // The intrinsic is refused, as Highway's target has all of Ice Lake's extensions but this one's name.
     asm("vpdpbusd %2, %1, %0" : "+v"(total.raw) : "v"(w.raw), "v"(a.raw));
   }
-  HWY_INLINE VI32 sum() const { return total; }
+  template <std::size_t kSteps>
+  HWY_INLINE VI32 sum() const {
+    return total;
+  }
 };
 
 #elif HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
@@ -96,36 +120,36 @@ HWY_INLINE VU32 WithSignOf(VU32 a, VU32 w) {
 }
 #endif
 
-/// Steps of unsigned codes whose sums fit 16 bits: two products of at most kLargest · 127 in each.
-template <int kLargest>
-constexpr int kNarrowSteps = 32767 / (2 * 127 * kLargest);
-
 template <int kLargest, bool kSigned>
 struct CodeDot {
   VI32 total;
   VU32 narrow;
-  int steps;  // constant once loops are unrolled
 
-  HWY_INLINE void clear() {
-    total = hn::Zero(DI32());
-    steps = 0;
-  }
+  template <std::size_t kStep>
   HWY_INLINE void step(VU32 w, VU32 a) {
     if constexpr (kSigned) {
-      total = hn::Add(total, WidenPairs(PairProducts(Magnitude(w), WithSignOf(a, w))));
+      const VI32 products = WidenPairs(PairProducts(Magnitude(w), WithSignOf(a, w)));
+      total = kStep == 0 ? products : hn::Add(total, products);
     } else {
-      narrow = steps == 0 ? PairProducts(w, a) : AddPairs(narrow, PairProducts(w, a));
+      narrow = kStep % kNarrow == 0 ? PairProducts(w, a) : AddPairs(narrow, PairProducts(w, a));
       // GCC would first make the products of all steps, then find no registers for them.
       asm volatile("" : "+x"(narrow.raw));
-      if (++steps == kNarrowSteps<kLargest>) {
-        total = hn::Add(total, WidenPairs(narrow));
-        steps = 0;
-      }
+      if constexpr (kStep % kNarrow == kNarrow - 1) widen < kStep<kNarrow>();
     }
   }
-  HWY_INLINE VI32 sum() const {
-    if constexpr (kSigned) return total;
-    return steps == 0 ? total : hn::Add(total, WidenPairs(narrow));
+  template <std::size_t kSteps>
+  HWY_INLINE VI32 sum() {
+    if constexpr (!kSigned && kSteps % kNarrow != 0) widen<(kSteps < kNarrow)>();
+    return total;
+  }
+
+ private:
+  /// Steps whose sums fit 16 bits: two products of at most kLargest · 127 in each.
+  static constexpr std::size_t kNarrow = 32767 / (2 * 127 * kLargest);
+
+  template <bool kIsFirst>
+  HWY_INLINE void widen() {
+    total = kIsFirst ? WidenPairs(narrow) : hn::Add(total, WidenPairs(narrow));
   }
 };
 
@@ -137,14 +161,18 @@ constexpr bool kSignedCodesAreShifted = false;
 template <int kLargest, bool kSigned>
 struct CodeDot {
   VI32 total;
-  HWY_INLINE void clear() { total = hn::Zero(DI32()); }
+  template <std::size_t kStep>
   HWY_INLINE void step(VU32 w, VU32 a) {
+    if constexpr (kStep == 0) total = hn::Zero(DI32());
     add<24>(w, a);
     add<16>(w, a);
     add<8>(w, a);
     add<0>(w, a);
   }
-  HWY_INLINE VI32 sum() const { return total; }
+  template <std::size_t kSteps>
+  HWY_INLINE VI32 sum() const {
+    return total;
+  }
 
  private:
   /// The product of the codes that a shift to the left by kUp puts on top.

@@ -5,14 +5,14 @@
 //   steps     [values / 4] vectors of words of four codes of a row: what kernels/quant_dot-inl.h multiplies
 //   factors   [values / kGroup][2][rows] scale and offset of a row's group: value = scale · code + offset
 //
-// Each format offers
+// Each format offers, for one block of every row, rows being `stride` bytes apart,
 //
 //   kType, kBlock, kGroup     values of a block, and those under one scale: 16 or 32
-//   kLargest, kSigned         of the codes
-//   kHasOffset                whether offsets are not all zero
-//   Unpack(p, stride, factors, sink)   one block of every row; rows are `stride` bytes apart. First all
-//   factors
-//                             are put down, then sink.step<i>(v) is given the steps, in order within a group
+//   kUnit                     values that are unpacked by the same instructions: the whole block or a part of
+//   it kLargest, kSigned         of the codes kHasOffset                whether offsets are not all zero
+//   Factors(p, stride, factors)      puts the factors down
+//   Unit(p, stride, unit, sink)      gives sink.step<i>(v) the steps of a unit, those of a group one after
+//   another
 //
 // Nothing outside the blocks is read.
 
@@ -25,8 +25,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
-#include <utility>
 
 #include "kernels/quant_dot-inl.h"
 #include "numerics/dtype.h"
@@ -155,18 +153,6 @@ HWY_INLINE VF Times(VF v, float factor) {
   return hn::Mul(v, hn::Set(DF(), factor));
 }
 
-template <std::size_t kValue>
-using Index = std::integral_constant<std::size_t, kValue>;
-
-/// Calls body(Index<i>()) for i from 0 to kCount - 1.
-template <std::size_t kCount, class Body>
-HWY_INLINE void ForEach(const Body& body) {
-  [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) HWY_ATTR {
-    (body(Index<kIndices>()), ...);
-  }
-  (std::make_index_sequence<kCount>());
-}
-
 /// Steps [kStep, kStep + 4): `map` of each of the words.
 template <std::size_t kStep, class Sink, class Map>
 HWY_INLINE void PutMapped(Sink& sink, const RowWords& w, const Map& map) {
@@ -213,10 +199,13 @@ struct FormatQ4_0 : UnsignedFormat<4> {
   static constexpr DType kType = DType::q4_0;
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = kBlock;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = Halves(p, stride);
     PutFactors(factors, 0, scale, Times(scale, -8.0F));
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
     const RowWords q = LoadRowWords(p + 2, stride);
     PutMapped<0>(sink, q, LowNibbles);
     PutMapped<4>(sink, q, HighNibbles);
@@ -227,10 +216,13 @@ struct FormatQ4_1 : UnsignedFormat<4> {
   static constexpr DType kType = DType::q4_1;
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = kBlock;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 head = LoadRowWords(p, stride).word0;
     PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
     const RowWords q = LoadRowWords(p + 4, stride);
     PutMapped<0>(sink, q, LowNibbles);
     PutMapped<4>(sink, q, HighNibbles);
@@ -249,20 +241,23 @@ HWY_INLINE VU32 FifthBits(VU32 bits, int step) {
 template <class Sink>
 HWY_INLINE void PutFiveBits(Sink& sink, const RowWords& q, VU32 fifth) {
   const RowWords low{FifthBits(fifth, 0), FifthBits(fifth, 1), FifthBits(fifth, 2), FifthBits(fifth, 3)};
-  PutMapped<0>(sink, q, low, [](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), h); });
+  PutMapped<0>(sink, q, low, [](VU32 v, VU32 h) FATHOM_IN_PLACE { return hn::Or(LowNibbles(v), h); });
   const RowWords high{FifthBits(fifth, 4), FifthBits(fifth, 5), FifthBits(fifth, 6), FifthBits(fifth, 7)};
-  PutMapped<4>(sink, q, high, [](VU32 v, VU32 h) HWY_ATTR { return hn::Or(HighNibbles(v), h); });
+  PutMapped<4>(sink, q, high, [](VU32 v, VU32 h) FATHOM_IN_PLACE { return hn::Or(HighNibbles(v), h); });
 }
 
 struct FormatQ5_0 : UnsignedFormat<5> {
   static constexpr DType kType = DType::q5_0;
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
-    const RowWords head = LoadRowWords(p, stride);
-    const VF scale = LowerHalf(head.word0);
+  static constexpr std::size_t kUnit = kBlock;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
+    const VF scale = Halves(p, stride);
     PutFactors(factors, 0, scale, Times(scale, -16.0F));
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
+    const RowWords head = LoadRowWords(p, stride);
     PutFiveBits(sink, LoadRowWords(p + 6, stride),
                 hn::Or(hn::ShiftRight<16>(head.word0), hn::ShiftLeft<16>(head.word1)));
   }
@@ -272,11 +267,14 @@ struct FormatQ5_1 : UnsignedFormat<5> {
   static constexpr DType kType = DType::q5_1;
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
+  static constexpr std::size_t kUnit = kBlock;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
+    const VU32 head = LoadRowWords(p, stride).word0;
+    PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
+  }
   template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
-    const RowWords head = LoadRowWords(p, stride);
-    PutFactors(factors, 0, LowerHalf(head.word0), UpperHalf(head.word0));
-    PutFiveBits(sink, LoadRowWords(p + 8, stride), head.word1);
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
+    PutFiveBits(sink, LoadRowWords(p + 8, stride), LoadRowWords(p, stride).word1);
   }
 };
 
@@ -284,9 +282,12 @@ struct FormatQ8_0 : SignedFormat {
   static constexpr DType kType = DType::q8_0;
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = kBlock;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutSignedFactors(factors, 0, Halves(p, stride));
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
     PutMapped<0>(sink, LoadRowWords(p + 2, stride), SignedCodes);
     PutMapped<4>(sink, LoadRowWords(p + 18, stride), SignedCodes);
   }
@@ -311,17 +312,20 @@ HWY_INLINE VU32 IQ4Values(VU32 nibbles) {
 }
 template <std::size_t kStep, class Sink>
 HWY_INLINE void PutIQ4(Sink& sink, const RowWords& q) {
-  PutMapped<kStep>(sink, q, [](VU32 v) HWY_ATTR { return IQ4Values(LowNibbles(v)); });
-  PutMapped<kStep + 4>(sink, q, [](VU32 v) HWY_ATTR { return IQ4Values(HighNibbles(v)); });
+  PutMapped<kStep>(sink, q, [](VU32 v) FATHOM_IN_PLACE { return IQ4Values(LowNibbles(v)); });
+  PutMapped<kStep + 4>(sink, q, [](VU32 v) FATHOM_IN_PLACE { return IQ4Values(HighNibbles(v)); });
 }
 
 struct FormatIQ4_NL : SignedFormat {
   static constexpr DType kType = DType::iq4_nl;
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = kBlock;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutSignedFactors(factors, 0, Halves(p, stride));
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
     PutIQ4<0>(sink, LoadRowWords(p + 2, stride));
   }
 };
@@ -335,8 +339,8 @@ struct FormatQ2_K : UnsignedFormat<2> {
   static constexpr DType kType = DType::q2_k;
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = 128;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 both = LoadRowWords(p + 68, stride).word3;
     const VF scale = LowerHalf(both);
     const VF least = hn::Neg(UpperHalf(both));
@@ -351,13 +355,14 @@ struct FormatQ2_K : UnsignedFormat<2> {
     put(4, scales.word1);
     put(8, scales.word2);
     put(12, scales.word3);
-    ForEach<4>([&](auto quarter) HWY_ATTR {
-      constexpr std::size_t kHalf = quarter / 2;
-      constexpr std::size_t kPart = quarter % 2;
-      const RowWords q = LoadRowWords(p + 16 + 16 * quarter, stride);
-      ForEach<4>([&](auto b) HWY_ATTR {
-        PutMapped<kSteps*(4 * kHalf + b) + 4 * kPart>(
-            sink, q, [&](VU32 v) HWY_ATTR { return BitsOfBytes(v, 2 * static_cast<int>(b), 2); });
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t half, Sink& sink) {
+    ForEach<2>([&](auto part) FATHOM_IN_PLACE {
+      const RowWords q = LoadRowWords(p + 16 + 32 * half + 16 * part, stride);
+      ForEach<4>([&](auto b) FATHOM_IN_PLACE {
+        PutMapped<kSteps * b + 4 * part>(
+            sink, q, [&](VU32 v) FATHOM_IN_PLACE { return BitsOfBytes(v, 2 * static_cast<int>(b), 2); });
       });
     });
   }
@@ -367,8 +372,8 @@ struct FormatQ3_K : UnsignedFormat<3> {
   static constexpr DType kType = DType::q3_k;
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = 128;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = UpperHalf(LoadRowWords(p + 94, stride).word3);
     const RowWords packed = LoadRowWords(p + 92, stride);
     // 16 scales of six bits, 32 too large: four bits of each in words 1 and 2, two in word 3.
@@ -383,15 +388,16 @@ struct FormatQ3_K : UnsignedFormat<3> {
     put(4, LowNibbles(packed.word2), 2);
     put(8, HighNibbles(packed.word1), 4);
     put(12, HighNibbles(packed.word2), 6);
-    ForEach<2>([&](auto part) HWY_ATTR {
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t half, Sink& sink) {
+    ForEach<2>([&](auto part) FATHOM_IN_PLACE {
       const RowWords third = LoadRowWords(p + 16 * part, stride);
-      ForEach<2>([&](auto half) HWY_ATTR {
-        const RowWords q = LoadRowWords(p + 32 + 32 * half + 16 * part, stride);
-        ForEach<4>([&](auto b) HWY_ATTR {
-          PutMapped<kSteps*(4 * half + b) + 4 * part>(sink, q, third, [&](VU32 v, VU32 h) HWY_ATTR {
-            const VU32 bit = BitsOfBytes(h, static_cast<int>(4 * half + b), 1);
-            return hn::Or(BitsOfBytes(v, 2 * static_cast<int>(b), 2), hn::ShiftLeft<2>(bit));
-          });
+      const RowWords q = LoadRowWords(p + 32 + 32 * half + 16 * part, stride);
+      ForEach<4>([&](auto b) FATHOM_IN_PLACE {
+        PutMapped<kSteps * b + 4 * part>(sink, q, third, [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
+          const VU32 bit = BitsOfBytes(h, static_cast<int>(4 * half + b), 1);
+          return hn::Or(BitsOfBytes(v, 2 * static_cast<int>(b), 2), hn::ShiftLeft<2>(bit));
         });
       });
     });
@@ -419,16 +425,18 @@ struct FormatQ4_K : UnsignedFormat<4> {
   static constexpr DType kType = DType::q4_k;
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = 64;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutScalesAndMinima(p, stride, factors);
-    ForEach<4>([&](auto pair) HWY_ATTR {
-      ForEach<2>([&](auto part) HWY_ATTR {
-        const RowWords q = LoadRowWords(p + 16 + 32 * pair + 16 * part, stride);
-        PutMapped<kSteps * 2 * pair + 4 * part>(sink, q, LowNibbles);
-        PutMapped<kSteps*(2 * pair + 1) + 4 * part>(sink, q, HighNibbles);
-      });
-    });
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t pair, Sink& sink) {
+    const RowWords first = LoadRowWords(p + 16 + 32 * pair, stride);
+    const RowWords second = LoadRowWords(p + 32 + 32 * pair, stride);
+    PutMapped<0>(sink, first, LowNibbles);
+    PutMapped<4>(sink, second, LowNibbles);
+    PutMapped<8>(sink, first, HighNibbles);
+    PutMapped<12>(sink, second, HighNibbles);
   }
 };
 
@@ -436,21 +444,27 @@ struct FormatQ5_K : UnsignedFormat<5> {
   static constexpr DType kType = DType::q5_k;
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = 64;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutScalesAndMinima(p, stride, factors);
-    ForEach<4>([&](auto pair) HWY_ATTR {
-      ForEach<2>([&](auto part) HWY_ATTR {
-        const RowWords fifth = LoadRowWords(p + 16 + 16 * part, stride);
-        const RowWords q = LoadRowWords(p + 48 + 32 * pair + 16 * part, stride);
-        PutMapped<kSteps * 2 * pair + 4 * part>(sink, q, fifth, [&](VU32 v, VU32 h) HWY_ATTR {
-          return hn::Or(LowNibbles(v), hn::ShiftLeft<4>(BitsOfBytes(h, static_cast<int>(2 * pair), 1)));
-        });
-        PutMapped<kSteps*(2 * pair + 1) + 4 * part>(sink, q, fifth, [&](VU32 v, VU32 h) HWY_ATTR {
-          return hn::Or(HighNibbles(v), hn::ShiftLeft<4>(BitsOfBytes(h, static_cast<int>(2 * pair + 1), 1)));
-        });
-      });
-    });
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t pair, Sink& sink) {
+    const RowWords fifth_of_first = LoadRowWords(p + 16, stride);
+    const RowWords fifth_of_second = LoadRowWords(p + 32, stride);
+    const RowWords first = LoadRowWords(p + 48 + 32 * pair, stride);
+    const RowWords second = LoadRowWords(p + 64 + 32 * pair, stride);
+    const int bit = static_cast<int>(2 * pair);
+    const auto low = [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
+      return hn::Or(LowNibbles(v), hn::ShiftLeft<4>(BitsOfBytes(h, bit, 1)));
+    };
+    const auto high = [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
+      return hn::Or(HighNibbles(v), hn::ShiftLeft<4>(BitsOfBytes(h, bit + 1, 1)));
+    };
+    PutMapped<0>(sink, first, fifth_of_first, low);
+    PutMapped<4>(sink, second, fifth_of_second, low);
+    PutMapped<8>(sink, first, fifth_of_first, high);
+    PutMapped<12>(sink, second, fifth_of_second, high);
   }
 };
 
@@ -464,8 +478,8 @@ struct FormatQ6_K : UnsignedFormat<6> {
   static constexpr DType kType = DType::q6_k;
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = 128;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = UpperHalf(LoadRowWords(p + 194, stride).word3);
     const RowWords scales = LoadRowWords(p + 192, stride);
     const auto put = [&](std::size_t first, VU32 word) HWY_ATTR {
@@ -478,21 +492,24 @@ struct FormatQ6_K : UnsignedFormat<6> {
     put(4, scales.word1);
     put(8, scales.word2);
     put(12, scales.word3);
-    ForEach<4>([&](auto quarter) HWY_ATTR {
-      constexpr std::size_t kHalf = quarter / 2;
-      constexpr std::size_t kPart = quarter % 2;
-      constexpr std::size_t kStep = kSteps * 4 * kHalf + 4 * kPart;
-      const RowWords low_a = LoadRowWords(p + 64 * kHalf + 16 * kPart, stride);
-      const RowWords low_b = LoadRowWords(p + 64 * kHalf + 32 + 16 * kPart, stride);
-      const RowWords high = LoadRowWords(p + 128 + 16 * quarter, stride);
-      PutMapped<kStep>(sink, low_a, high,
-                       [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), SixthBits<0>(h)); });
-      PutMapped<kStep + kSteps>(
-          sink, low_b, high, [&](VU32 v, VU32 h) HWY_ATTR { return hn::Or(LowNibbles(v), SixthBits<1>(h)); });
-      PutMapped<kStep + 2 * kSteps>(sink, low_a, high, [&](VU32 v, VU32 h) HWY_ATTR {
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t half, Sink& sink) {
+    ForEach<2>([&](auto part) FATHOM_IN_PLACE {
+      constexpr std::size_t kStep = 4 * part;
+      const RowWords low_a = LoadRowWords(p + 64 * half + 16 * part, stride);
+      const RowWords low_b = LoadRowWords(p + 64 * half + 32 + 16 * part, stride);
+      const RowWords high = LoadRowWords(p + 128 + 32 * half + 16 * part, stride);
+      PutMapped<kStep>(sink, low_a, high, [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
+        return hn::Or(LowNibbles(v), SixthBits<0>(h));
+      });
+      PutMapped<kStep + kSteps>(sink, low_b, high, [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
+        return hn::Or(LowNibbles(v), SixthBits<1>(h));
+      });
+      PutMapped<kStep + 2 * kSteps>(sink, low_a, high, [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
         return hn::Or(HighNibbles(v), SixthBits<2>(h));
       });
-      PutMapped<kStep + 3 * kSteps>(sink, low_b, high, [&](VU32 v, VU32 h) HWY_ATTR {
+      PutMapped<kStep + 3 * kSteps>(sink, low_b, high, [&](VU32 v, VU32 h) FATHOM_IN_PLACE {
         return hn::Or(HighNibbles(v), SixthBits<3>(h));
       });
     });
@@ -503,8 +520,8 @@ struct FormatIQ4_XS : SignedFormat {
   static constexpr DType kType = DType::iq4_xs;
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
-  template <class Sink>
-  static HWY_INLINE void Unpack(const std::uint8_t* p, std::size_t stride, float* factors, Sink& sink) {
+  static constexpr std::size_t kUnit = 32;
+  static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const DU32 du;
     const RowWords head = LoadRowWords(p, stride);
     const VF scale = LowerHalf(head.word0);
@@ -516,8 +533,10 @@ struct FormatIQ4_XS : SignedFormat {
       PutSignedFactors(factors, static_cast<std::size_t>(block),
                        hn::Mul(scale, hn::Sub(ByteAsFloat(six, 0), hn::Set(DF(), 32.0F))));
     }
-    ForEach<8>([&](auto block)
-                   HWY_ATTR { PutIQ4<kSteps * block>(sink, LoadRowWords(p + 8 + 16 * block, stride)); });
+  }
+  template <class Sink>
+  static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t block, Sink& sink) {
+    PutIQ4<0>(sink, LoadRowWords(p + 8 + 16 * block, stride));
   }
 };
 

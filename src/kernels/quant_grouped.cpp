@@ -25,13 +25,18 @@ bool have_one_input(const LinearForward& a, const LinearForward& b) {
 }  // namespace
 
 void grouped_quant_forward(ThreadPool& pool, std::span<const LinearForward> jobs) {
+  std::size_t bytes = 0;
+  for (const LinearForward& job : jobs)
+    if (is_block_quantized(job.w.dtype) && job.tokens > 0)
+      bytes += stored_bytes(job.w.dtype, job.w.out * job.w.in);
+  const std::size_t item_bytes = quant_item_bytes(pool, bytes);
   std::vector<QuantJob> quantized;
   std::deque<QuantizedRows> inputs;  // whose places are kept as it grows
   for (const LinearForward& job : jobs) {
     if (!is_block_quantized(job.w.dtype) || job.tokens == 0) continue;
     if (quantized.empty() || !have_one_input(*quantized.back().job, job))
       inputs.push_back(quantize_rows(pool, job.x, job.tokens, job.w.in, job.w.in));
-    quantized.push_back({&job, &inputs.back(), quant_item_rows(job.w, job.tokens)});
+    quantized.push_back({&job, &inputs.back(), quant_item_rows(job.w, job.tokens, item_bytes)});
   }
   for_all_items(
       pool, quantized.size(),

@@ -50,19 +50,23 @@ HWY_INLINE VF AddGroup(VF total, VI32 dot, VF scale, VF offset, const Activation
   return total;
 }
 
-/// Asks for memory that is read next, as far as others have read by now; null: for none.
+/// Asks for memory that is read next, a part of it at each step of what is done meanwhile.
 class Ahead {
  public:
-  explicit Ahead(const std::uint8_t* next) : next_(next) {}
-  HWY_INLINE void ask(std::size_t bytes) {
+  /// For nothing.
+  Ahead() = default;
+  Ahead(const std::uint8_t* next, std::size_t bytes_of_step) : next_(next), bytes_of_step_(bytes_of_step) {}
+  HWY_INLINE void step() {
     constexpr std::size_t kLine = 64;
     constexpr int kSecondCache = 2;
-    if (next_ != nullptr)
-      for (; asked_ < bytes; asked_ += kLine) __builtin_prefetch(next_ + asked_, 0, kSecondCache);
+    for (wanted_ += bytes_of_step_; asked_ < wanted_; asked_ += kLine)
+      __builtin_prefetch(next_ + asked_, 0, kSecondCache);
   }
 
  private:
-  const std::uint8_t* next_;
+  const std::uint8_t* next_ = nullptr;
+  std::size_t bytes_of_step_ = 0;
+  std::size_t wanted_ = 0;
   std::size_t asked_ = 0;
 };
 
@@ -88,19 +92,17 @@ struct TileSums {
     const float* y = tile.y[kTokens - 1];
     total = !accumulate ? hn::Zero(d) : rows == kPanelRows ? hn::LoadU(d, y) : LoadSome(d, y, rows);
   }
-  HWY_INLINE void clear() {
-    others.clear();
-    dot.clear();
-  }
-  template <int kAll>
+  /// @param step_of_block  of activations; kStep is that of the group
+  template <std::size_t kStep, int kAll>
   HWY_INLINE void step(VU32 w, const Tile<kAll>& tile, std::size_t block, std::size_t step_of_block) {
-    others.step(w, tile, block, step_of_block);
-    dot.step(w, StepOfActivation(tile.x[kTokens - 1][block], step_of_block));
+    others.template step<kStep>(w, tile, block, step_of_block);
+    dot.template step<kStep>(w, StepOfActivation(tile.x[kTokens - 1][block], step_of_block));
   }
   template <int kAll>
   HWY_INLINE void flush(VF scale, VF offset, const Tile<kAll>& tile, std::size_t block, std::size_t part) {
     others.flush(scale, offset, tile, block, part);
-    total = AddGroup<F>(total, dot.sum(), scale, offset, tile.x[kTokens - 1][block], part);
+    total = AddGroup<F>(total, dot.template sum<F::kGroup / 4>(), scale, offset, tile.x[kTokens - 1][block],
+                        part);
   }
   template <int kAll>
   HWY_INLINE void store(const Tile<kAll>& tile, std::size_t rows) const {
@@ -116,8 +118,7 @@ template <class F>
 struct TileSums<F, 0> {
   template <int kAll>
   HWY_INLINE void begin(const Tile<kAll>&, bool, std::size_t) {}
-  HWY_INLINE void clear() {}
-  template <int kAll>
+  template <std::size_t kStep, int kAll>
   HWY_INLINE void step(VU32, const Tile<kAll>&, std::size_t, std::size_t) {}
   template <int kAll>
   HWY_INLINE void flush(VF, VF, const Tile<kAll>&, std::size_t, std::size_t) {}
@@ -126,28 +127,34 @@ struct TileSums<F, 0> {
 };
 
 /// A panel's chunk of `blocks` · 32 columns times a tile of tokens.
+/// @param next  makes a step for each of these blocks
 template <class F, int kTokens>
 HWY_NOINLINE void MultiplyPanel(const std::uint32_t* HWY_RESTRICT codes, const float* HWY_RESTRICT factors,
                                 std::size_t blocks, const Tile<kTokens>& tile, bool accumulate,
-                                std::size_t rows) {
+                                std::size_t rows, Ahead& next) {
   constexpr std::size_t kParts = ActivationBlock::kValues / F::kGroup;
   constexpr std::size_t kStepsOfPart = kSteps / kParts;
+  constexpr std::size_t kBlocksOfUnit = F::kUnit / ActivationBlock::kValues;
   const DF d;
   TileSums<F, kTokens> sums;
   sums.begin(tile, accumulate, rows);
-  for (std::size_t block = 0; block < blocks; ++block) {
-#pragma GCC unroll 2
-    for (std::size_t part = 0; part < kParts; ++part) {
-      sums.clear();
-#pragma GCC unroll 8
-      for (std::size_t s = 0; s < kStepsOfPart; ++s)
-        sums.step(hn::LoadU(DU32(), codes + s * kPanelRows), tile, block, part * kStepsOfPart + s);
-      sums.flush(hn::LoadU(d, factors), hn::LoadU(d, factors + kPanelRows), tile, block, part);
-      codes += kStepsOfPart * kPanelRows;
-      factors += 2 * kPanelRows;
-    }
-  }
+  Ahead ahead = next;
+  // Groups in the order in which `DotPanel` meets them: a result is the same with and without laying out.
+  for (std::size_t unit = 0; unit < blocks; unit += kBlocksOfUnit)
+    for (std::size_t part = 0; part < kParts; ++part)
+      for (std::size_t block = unit; block < unit + kBlocksOfUnit; ++block) {
+        if (part == 0) ahead.step();
+        const std::size_t group = block * kParts + part;
+        const std::uint32_t* own = codes + group * kStepsOfPart * kPanelRows;
+        ForEach<kStepsOfPart>([&](auto s) FATHOM_IN_PLACE {
+          sums.template step<s>(hn::LoadU(DU32(), own + s * kPanelRows), tile, block,
+                                part * kStepsOfPart + s);
+        });
+        const float* factor = factors + group * 2 * kPanelRows;
+        sums.flush(hn::LoadU(d, factor), hn::LoadU(d, factor + kPanelRows), tile, block, part);
+      }
   sums.store(tile, rows);
+  next = ahead;
 }
 
 /// Puts a panel's steps down in memory.
@@ -159,69 +166,67 @@ struct PanelSink {
   }
 };
 
-/// Multiplies a panel's steps with one token as they come.
-template <class F>
-class DotSink {
- public:
-  DotSink(const float* factors, const ActivationBlock* x, VF total)
-      : factors_(factors), x_(x), total_(total) {}
+/// Multiplies a unit's steps with a few tokens as they come.
+template <class F, int kTokens>
+struct DotSink {
+  TileSums<F, kTokens>& sums;
+  const Tile<kTokens>& tile;
+  std::size_t block;     // of activations where the unit begins
+  const float* factors;  // of the unit
 
   template <std::size_t kStep>
   HWY_INLINE void step(VU32 v) {
     constexpr std::size_t kStepsOfGroup = F::kGroup / 4;
+    constexpr std::size_t kBlock = kStep / kSteps;
     constexpr std::size_t kOwn = kStep / kStepsOfGroup;
-    if constexpr (kStep % kStepsOfGroup == 0) dots_[kOwn].clear();
-    const ActivationBlock& x = x_[kStep / kSteps];
-    dots_[kOwn].step(v, StepOfActivation(x, kStep % kSteps));
+    sums.template step<kStep % kStepsOfGroup>(v, tile, block + kBlock, kStep % kSteps);
     if constexpr (kStep % kStepsOfGroup == kStepsOfGroup - 1) {
       const DF d;
-      const float* factors = factors_ + 2 * kOwn * kPanelRows;
-      total_ = AddGroup<F>(total_, dots_[kOwn].sum(), hn::LoadU(d, factors),
-                           hn::LoadU(d, factors + kPanelRows), x, kOwn % 2);
+      const float* own = factors + 2 * kOwn * kPanelRows;
+      sums.flush(hn::LoadU(d, own), hn::LoadU(d, own + kPanelRows), tile, block + kBlock, kOwn % 2);
     }
   }
-  [[nodiscard]] HWY_INLINE VF total() const { return total_; }
-
- private:
-  static constexpr std::size_t kGroups = F::kBlock / F::kGroup;
-
-  const float* factors_;
-  const ActivationBlock* x_;
-  VF total_;
-  CodeDot<F::kLargest, F::kSigned> dots_[kGroups];
 };
 
-/// A panel's whole rows times one token, without laying them out.
-/// @param next  as many bytes as are read here, to be asked for meanwhile, or null
-template <class F>
-HWY_NOINLINE VF DotPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
-                         const ActivationBlock* x, const std::uint8_t* next) {
+/// A panel's whole rows times a few tokens, without laying them out.
+/// @param ahead  makes a step for each block
+template <class F, int kTokens>
+HWY_NOINLINE void DotPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
+                           const Tile<kTokens>& tile, Ahead ahead) {
+  constexpr std::size_t kActivations = F::kUnit / ActivationBlock::kValues;
   const std::size_t bytes = block_bytes(F::kType);
   HWY_ALIGN float factors[2 * F::kBlock / F::kGroup * kPanelRows];
-  VF total = hn::Zero(DF());
-  Ahead ahead(next);
-  for (std::size_t block = 0; block < blocks; ++block) {
-    ahead.ask((block + 1) * bytes * kPanelRows);
-    DotSink<F> sink(factors, x + block * F::kBlock / ActivationBlock::kValues, total);
-    F::Unpack(p + block * bytes, stride, factors, sink);
-    total = sink.total();
+  TileSums<F, kTokens> sums;
+  sums.begin(tile, /*accumulate=*/false, kPanelRows);
+  std::size_t activation = 0;
+  for (std::size_t block = 0; block < blocks; ++block, p += bytes) {
+    ahead.step();
+    F::Factors(p, stride, factors);
+#pragma GCC unroll 1
+    for (std::size_t unit = 0; unit < F::kBlock / F::kUnit; ++unit, activation += kActivations) {
+      DotSink<F, kTokens> sink{sums, tile, activation,
+                               factors + unit * 2 * F::kUnit / F::kGroup * kPanelRows};
+      F::Unit(p, stride, unit, sink);
+    }
   }
-  return total;
+  sums.store(tile, kPanelRows);
 }
 
 /// Lays out `blocks` blocks of a panel's rows.
-/// @param next  as many bytes as are read here, to be asked for meanwhile, or null
+/// @param ahead  makes a step for each block
 template <class F>
 HWY_NOINLINE void UnpackPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
-                              std::uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT factors,
-                              const std::uint8_t* next) {
+                              std::uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT factors, Ahead ahead) {
   const std::size_t bytes = block_bytes(F::kType);
   const auto values = static_cast<std::size_t>(block_values(F::kType));
-  Ahead ahead(next);
   for (std::size_t block = 0; block < blocks; ++block) {
-    ahead.ask((block + 1) * bytes * kPanelRows);
-    PanelSink sink{codes + block * values / 4 * kPanelRows};
-    F::Unpack(p + block * bytes, stride, factors + block * values / F::kGroup * 2 * kPanelRows, sink);
+    ahead.step();
+    F::Factors(p + block * bytes, stride, factors + block * values / F::kGroup * 2 * kPanelRows);
+#pragma GCC unroll 1
+    for (std::size_t unit = 0; unit < F::kBlock / F::kUnit; ++unit) {
+      PanelSink sink{codes + (block * values + unit * F::kUnit) / 4 * kPanelRows};
+      F::Unit(p + block * bytes, stride, unit, sink);
+    }
   }
 }
 
@@ -242,10 +247,10 @@ class Product {
 
   void run() {
     std::int64_t row = product_.begin;
-    if constexpr (kDotsAtOnce) {
-      if (product_.tokens == 1) row = run_one_token();
-    }
-    const std::int64_t rows = panels_ * static_cast<std::int64_t>(kPanelRows);
+    if constexpr (kMostDots > 0)
+      if (product_.tokens <= kMostDots)
+        for (; row + kRows <= product_.end; row += kRows) dot_panel(row);
+    const std::int64_t rows = panels_ * kRows;
     for (; row < product_.end; row += rows)
       for (std::int64_t column = 0; column < product_.w.in; column += kChunk)
         multiply_chunk(row, std::min(product_.end, row + rows), column,
@@ -255,66 +260,44 @@ class Product {
  private:
   using Sizes = PanelSizes<F>;
 
-  /// Whether one token is multiplied without laying rows out: where a block is short enough for registers.
-  static constexpr bool kDotsAtOnce = HWY_TARGET != HWY_SCALAR && F::kBlock == ActivationBlock::kValues;
+  static constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
+  /// Tokens that are multiplied without laying rows out. More are possible everywhere, and pay where vectors
+  /// are wide enough for unpacking to be cheap, but each takes the compiler long.
+#if HWY_TARGET == HWY_SCALAR
+  static constexpr int kMostDots = 0;
+#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3_DL
+  static constexpr int kMostDots = F::kBlock == ActivationBlock::kValues ? 4 : 2;
+#else
+  static constexpr int kMostDots = 1;
+#endif
 
-  /// Whole panels of rows. Returns the first row left.
-  std::int64_t run_one_token() {
-    constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
-    const ActivationBlock* x = product_.x->row(product_.gather == nullptr ? 0 : *product_.gather);
-    const auto blocks = static_cast<std::size_t>(product_.w.in / F::kBlock);
-    std::int64_t row = product_.begin;
+  /// Asks for what follows the panel of rows from `row` on, if that is whole.
+  Ahead ahead(std::int64_t row, std::size_t skipped, std::size_t bytes_of_step) const {
+    if (row + 2 * kRows > product_.w.out) return {};
+    const auto* rows = static_cast<const std::uint8_t*>(product_.w.data);
+    return {rows + (static_cast<std::size_t>(row) + kPanelRows) * row_bytes_ + kPanelRows * skipped,
+            bytes_of_step};
+  }
+
+  /// A whole panel of rows times all tokens.
+  void dot_panel(std::int64_t row) const {
+    const auto blocks = static_cast<std::size_t>(product_.w.in) / F::kBlock;
     const auto* p =
         static_cast<const std::uint8_t*>(product_.w.data) + static_cast<std::size_t>(row) * row_bytes_;
-    for (; row + kRows <= product_.end; row += kRows, p += kPanelRows * row_bytes_) {
-      const std::uint8_t* next = row + 2 * kRows <= product_.w.out ? p + kPanelRows * row_bytes_ : nullptr;
-      hn::StoreU(DotPanel<F>(p, row_bytes_, blocks, x, next), DF(), product_.y + (row - product_.begin));
-    }
-    return row;
-  }
-
-  void multiply_chunk(std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t columns) {
-    constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
-    for (std::int64_t row = begin; row < end; row += kRows)
-      unpack(row, std::min(end, row + kRows), column, columns,
-             static_cast<std::size_t>((row - begin) / kRows));
-    std::int64_t token = 0;
+    const Ahead next = ahead(row, 0, block_bytes(F::kType) * kPanelRows);
     const auto take = [&]<int kTokens>() HWY_ATTR {
-      for (; token + kTokens <= product_.tokens; token += kTokens)
-        multiply_tile<kTokens>(token, begin, end, column, columns);
+      if (product_.tokens == kTokens)
+        DotPanel<F, kTokens>(p, row_bytes_, blocks, tile_of<kTokens>(0, row, 0), next);
     };
-    take.template operator()<kMostTokens>();
-    if constexpr (kMostTokens > 4) take.template operator()<4>();
-    take.template operator()<2>();
     take.template operator()<1>();
+    if constexpr (kMostDots >= 2) take.template operator()<2>();
+    if constexpr (kMostDots >= 3) take.template operator()<3>();
+    if constexpr (kMostDots >= 4) take.template operator()<4>();
   }
 
-  void unpack(std::int64_t row, std::int64_t end, std::int64_t column, std::int64_t columns,
-              std::size_t panel) {
-    const std::size_t skipped = stored_bytes(F::kType, column);
-    const auto* p = static_cast<const std::uint8_t*>(product_.w.data) +
-                    static_cast<std::size_t>(row) * row_bytes_ + skipped;
-    const auto blocks = static_cast<std::size_t>(columns / block_values(F::kType));
-    std::size_t stride = row_bytes_;
-    const std::uint8_t* next = nullptr;
-    const auto rows = static_cast<std::size_t>(end - row);
-    if (rows < kPanelRows) {
-      // The missing rows are zeros.
-      stride = stored_bytes(F::kType, columns);
-      std::memset(copy_, 0, kPanelRows * stride);
-      for (std::size_t r = 0; r < rows; ++r) std::memcpy(copy_ + r * stride, p + r * row_bytes_, stride);
-      p = copy_;
-    } else if (row + 2 * static_cast<std::int64_t>(kPanelRows) <= product_.w.out) {
-      next = static_cast<const std::uint8_t*>(product_.w.data) +
-             (static_cast<std::size_t>(row) + kPanelRows) * row_bytes_ + kPanelRows * skipped;
-    }
-    UnpackPanel<F>(p, stride, blocks, codes_ + panel * Sizes::kCodes, factors_ + panel * Sizes::kFactors,
-                   next);
-  }
-
+  /// Tokens from `token` on, their activations from `column` on, their results from row `begin` on.
   template <int kTokens>
-  void multiply_tile(std::int64_t token, std::int64_t begin, std::int64_t end, std::int64_t column,
-                     std::int64_t columns) {
+  Tile<kTokens> tile_of(std::int64_t token, std::int64_t begin, std::int64_t column) const {
     Tile<kTokens> tile;
     for (int t = 0; t < kTokens; ++t) {
       const std::int64_t index = token + t;
@@ -322,12 +305,68 @@ class Product {
                   column / ActivationBlock::kValues;
       tile.y[t] = product_.y + index * product_.y_stride + (begin - product_.begin);
     }
+    return tile;
+  }
+
+  void multiply_chunk(std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t columns) {
+    const std::size_t panel_bytes = kPanelRows * stored_bytes(F::kType, columns);
+    const bool few = product_.tokens <= kFewTokens;
+    for (std::int64_t row = begin; row < end; row += kRows) {
+      const std::size_t bytes_of_step = few ? 0 : block_bytes(F::kType) * kPanelRows;
+      unpack(row, std::min(end, row + kRows), column, columns,
+             static_cast<std::size_t>((row - begin) / kRows),
+             ahead(row, stored_bytes(F::kType, column), bytes_of_step));
+    }
+    // Memory is read while tokens are multiplied.
+    const auto steps = static_cast<std::size_t>(tiles(product_.tokens) * columns / ActivationBlock::kValues);
+    Ahead next =
+        few ? ahead(begin, stored_bytes(F::kType, column), (panel_bytes + steps - 1) / steps) : Ahead();
+    std::int64_t token = 0;
+    const auto take = [&]<int kTokens>() HWY_ATTR {
+      for (; token + kTokens <= product_.tokens; token += kTokens)
+        multiply_tile<kTokens>(token, begin, end, column, columns, next);
+    };
+    take.template operator()<kMostTokens>();
+    if constexpr (kMostTokens > 4) take.template operator()<4>();
+    take.template operator()<2>();
+    take.template operator()<1>();
+  }
+
+  /// Tiles that `multiply_chunk` cuts tokens into.
+  static std::int64_t tiles(std::int64_t tokens) {
+    const std::int64_t rest = tokens % kMostTokens;
+    return tokens / kMostTokens + rest / 4 + rest % 4 / 2 + rest % 2;
+  }
+
+  void unpack(std::int64_t row, std::int64_t end, std::int64_t column, std::int64_t columns,
+              std::size_t panel, Ahead next) {
+    const std::size_t skipped = stored_bytes(F::kType, column);
+    const auto* p = static_cast<const std::uint8_t*>(product_.w.data) +
+                    static_cast<std::size_t>(row) * row_bytes_ + skipped;
+    const auto blocks = static_cast<std::size_t>(columns / block_values(F::kType));
+    std::size_t stride = row_bytes_;
+    const auto rows = static_cast<std::size_t>(end - row);
+    if (rows < kPanelRows) {
+      // The missing rows are zeros.
+      stride = stored_bytes(F::kType, columns);
+      std::memset(copy_, 0, kPanelRows * stride);
+      for (std::size_t r = 0; r < rows; ++r) std::memcpy(copy_ + r * stride, p + r * row_bytes_, stride);
+      p = copy_;
+    }
+    UnpackPanel<F>(p, stride, blocks, codes_ + panel * Sizes::kCodes, factors_ + panel * Sizes::kFactors,
+                   next);
+  }
+
+  template <int kTokens>
+  void multiply_tile(std::int64_t token, std::int64_t begin, std::int64_t end, std::int64_t column,
+                     std::int64_t columns, Ahead& next) {
+    Tile<kTokens> tile = tile_of<kTokens>(token, begin, column);
     std::size_t panel = 0;
-    for (std::int64_t row = begin; row < end; row += static_cast<std::int64_t>(kPanelRows), ++panel) {
+    for (std::int64_t row = begin; row < end; row += kRows, ++panel) {
       const std::size_t rows = std::min(kPanelRows, static_cast<std::size_t>(end - row));
       MultiplyPanel<F, kTokens>(codes_ + panel * Sizes::kCodes, factors_ + panel * Sizes::kFactors,
                                 static_cast<std::size_t>(columns / ActivationBlock::kValues), tile,
-                                column > 0, rows);
+                                column > 0, rows, next);
       for (float*& y : tile.y) y += kPanelRows;
     }
   }
@@ -392,17 +431,21 @@ void quant_product(const QuantProduct& product) {
   if (product.tokens > 0) HWY_DYNAMIC_DISPATCH(Multiply)(product);
 }
 
-std::int64_t quant_item_rows(const WeightMatrix& w, std::int64_t tokens) {
-  // Whole groups of panels of every instruction set where they are laid out together; else a run of weights
-  // that is long enough for the memory system to stream.
+std::size_t quant_item_bytes(const ThreadPool& pool, std::size_t total) {
+  constexpr std::size_t kItemsOfThread = 8;
+  constexpr std::size_t kLeast = std::size_t{64} << 10U;
+  constexpr std::size_t kMost = std::size_t{256} << 10U;
+  return std::clamp(total / (kItemsOfThread * pool.threads()), kLeast, kMost);
+}
+
+std::int64_t quant_item_rows(const WeightMatrix& w, std::int64_t tokens, std::size_t bytes) {
+  // Whole groups of panels of every instruction set where they are laid out together.
   constexpr std::int64_t kRows = 64;
   constexpr std::int64_t kPanelRows = 16;
-  constexpr std::int64_t kStreamedBytes = std::int64_t{64} << 10U;
   constexpr std::int64_t kFew = 16;
   if (tokens > kFew) return kRows;
-  const auto row_bytes = static_cast<std::int64_t>(stored_bytes(w.dtype, std::max<std::int64_t>(1, w.in)));
-  return std::max(kPanelRows,
-                  kStreamedBytes / std::max<std::int64_t>(1, row_bytes) / kPanelRows * kPanelRows);
+  const std::size_t row_bytes = stored_bytes(w.dtype, std::max<std::int64_t>(1, w.in));
+  return std::max(kPanelRows, static_cast<std::int64_t>(bytes / row_bytes) / kPanelRows * kPanelRows);
 }
 
 }  // namespace fathom::kernels

@@ -27,7 +27,12 @@ struct QuantProduct {
 };
 void quant_product(const QuantProduct& product);
 
-/// Rows that an item of work on `tokens` tokens should have, so that many threads find work.
-std::int64_t quant_item_rows(const WeightMatrix& w, std::int64_t tokens);
+/// Bytes of weights that an item of work on few tokens reads, where `total` bytes are shared out to threads:
+/// as many as leave each thread several items, since a thread begins each of them waiting for memory.
+std::size_t quant_item_bytes(const ThreadPool& pool, std::size_t total);
+
+/// Rows that an item of work on `tokens` tokens should have.
+/// @param bytes  see `quant_item_bytes`
+std::int64_t quant_item_rows(const WeightMatrix& w, std::int64_t tokens, std::size_t bytes);
 
 }  // namespace fathom::kernels

@@ -12,10 +12,19 @@
 namespace fathom::kernels {
 namespace {
 
-/// Rows of gate and up that are multiplied together, for `tokens` tokens: whole blocks of activations.
-std::int64_t pair_rows(const QuantMlp& mlp) {
+/// Rows of gate and up that are multiplied together, whole blocks of activations.
+std::int64_t pair_rows(const QuantMlp& mlp, std::size_t item_bytes) {
   constexpr std::int64_t kBlock = ActivationBlock::kValues;
-  return std::max(kBlock, quant_item_rows(mlp.gate, mlp.tokens) / kBlock * kBlock);
+  return std::max(kBlock, quant_item_rows(mlp.gate, mlp.tokens, item_bytes / 2) / kBlock * kBlock);
+}
+
+/// Bytes of those matrices of MLPs with tokens that `of` names.
+template <typename Of>
+std::size_t shared_bytes(std::span<const QuantMlp> mlps, const Of& of) {
+  std::size_t bytes = 0;
+  for (const QuantMlp& mlp : mlps)
+    if (mlp.tokens > 0) bytes += stored_bytes(of(mlp).dtype, of(mlp).out * of(mlp).in);
+  return bytes;
 }
 
 /// Values [begin, end) of silu(gate) · up for every token, quantised into `product`.
@@ -43,25 +52,30 @@ bool is_quant_mlp(const WeightMatrix& gate, const WeightMatrix& up, const Weight
 void quant_mlps(ThreadPool& pool, std::span<const QuantMlp> mlps, const QuantizedRows& x) {
   std::deque<QuantizedRows> products;
   for (const QuantMlp& mlp : mlps) products.emplace_back(mlp.tokens, mlp.down.in);
-  for_all_items(
-      pool, mlps.size(),
-      [&](std::size_t m) { return mlps[m].tokens == 0 ? 0 : pieces(mlps[m].gate.out, pair_rows(mlps[m])); },
-      [&](std::size_t m, std::int64_t item) {
-        const std::int64_t begin = item * pair_rows(mlps[m]);
-        make_product(pool, mlps[m], x, begin, std::min(mlps[m].gate.out, begin + pair_rows(mlps[m])),
-                     products[m]);
-      });
+  const std::size_t up_bytes =
+      quant_item_bytes(pool, 2 * shared_bytes(mlps, [](auto& mlp) { return mlp.up; }));
   for_all_items(
       pool, mlps.size(),
       [&](std::size_t m) {
-        return mlps[m].tokens == 0 ? 0
-                                   : pieces(mlps[m].down.out, quant_item_rows(mlps[m].down, mlps[m].tokens));
+        return mlps[m].tokens == 0 ? 0 : pieces(mlps[m].gate.out, pair_rows(mlps[m], up_bytes));
       },
       [&](std::size_t m, std::int64_t item) {
+        const std::int64_t rows = pair_rows(mlps[m], up_bytes);
+        make_product(pool, mlps[m], x, item * rows, std::min(mlps[m].gate.out, (item + 1) * rows),
+                     products[m]);
+      });
+  const std::size_t down_bytes =
+      quant_item_bytes(pool, shared_bytes(mlps, [](auto& mlp) { return mlp.down; }));
+  const auto down_rows = [&](const QuantMlp& mlp) {
+    return quant_item_rows(mlp.down, mlp.tokens, down_bytes);
+  };
+  for_all_items(
+      pool, mlps.size(),
+      [&](std::size_t m) { return mlps[m].tokens == 0 ? 0 : pieces(mlps[m].down.out, down_rows(mlps[m])); },
+      [&](std::size_t m, std::int64_t item) {
         const QuantMlp& mlp = mlps[m];
-        const std::int64_t rows = quant_item_rows(mlp.down, mlp.tokens);
-        const std::int64_t begin = item * rows;
-        quant_product({mlp.down, begin, std::min(mlp.down.out, begin + rows), &products[m], nullptr,
+        const std::int64_t begin = item * down_rows(mlp);
+        quant_product({mlp.down, begin, std::min(mlp.down.out, begin + down_rows(mlp)), &products[m], nullptr,
                        mlp.tokens, mlp.y + begin, mlp.down.out});
       });
 }

@@ -20,8 +20,8 @@ void add_bias(const LinearWeight& w, Tensor& y) {
 }
 
 void check_input(const LinearWeight& w, const Shape& shape, std::int64_t columns) {
-  require(columns == w.weight.dim(1) || shape.at(0) == 0, "an input of shape {} for a weight of shape {}",
-          shape_text(shape), shape_text(w.weight.shape()));
+  if (columns != w.weight.dim(1) && shape.at(0) != 0) [[unlikely]]
+    fail("an input of shape {} for a weight of shape {}", shape_text(shape), shape_text(w.weight.shape()));
 }
 
 void add_bias_gradient(const Tensor& dy, LinearWeight& grad) {

@@ -10,9 +10,10 @@ namespace fathom {
 
 std::int64_t element_count(const Shape& shape) {
   std::int64_t count = 1;
+  // `require` would make the text of every shape: too slow for the many small tensors of a decode step.
   for (const std::int64_t size : shape)
-    require(size >= 0 && !__builtin_mul_overflow(count, size, &count),
-            "the shape {} has no valid element count", shape_text(shape));
+    if (size < 0 || __builtin_mul_overflow(count, size, &count)) [[unlikely]]
+      fail("the shape {} has no valid element count", shape_text(shape));
   return count;
 }
 
@@ -24,8 +25,9 @@ std::string shape_text(const Shape& shape) {
 
 Tensor Tensor::empty(Shape shape, DType dtype) {
   std::size_t bytes = 0;
-  require(!__builtin_mul_overflow(element_count(shape) / block_values(dtype), block_bytes(dtype), &bytes),
-          "cannot allocate a tensor of shape {}", shape_text(shape));
+  if (__builtin_mul_overflow(element_count(shape) / block_values(dtype), block_bytes(dtype), &bytes))
+      [[unlikely]]
+    fail("cannot allocate a tensor of shape {}", shape_text(shape));
   std::shared_ptr<void> storage = allocate_storage(bytes);
   void* data = storage.get();
   return view(data, std::move(shape), dtype, std::move(storage));
@@ -40,9 +42,9 @@ Tensor Tensor::zeros(Shape shape, DType dtype) {
 Tensor Tensor::view(void* data, Shape shape, DType dtype, std::shared_ptr<const void> owner) {
   Tensor tensor;
   tensor.size_ = element_count(shape);
-  require(!is_block_quantized(dtype) || (!shape.empty() && shape.back() % block_values(dtype) == 0),
-          "rows of {} are blocks of {} values, which a tensor of shape {} has not", dtype_name(dtype),
-          block_values(dtype), shape_text(shape));
+  if (is_block_quantized(dtype) && (shape.empty() || shape.back() % block_values(dtype) != 0)) [[unlikely]]
+    fail("rows of {} are blocks of {} values, which a tensor of shape {} has not", dtype_name(dtype),
+         block_values(dtype), shape_text(shape));
   tensor.shape_ = std::move(shape);
   tensor.dtype_ = dtype;
   tensor.data_ = data;

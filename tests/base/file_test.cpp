@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -145,6 +146,34 @@ TEST(MappedFileTest, ShowsTheBytesAndKeepsThemAfterTheFileIsReplaced) {
   write_file_atomically(folder.path() / "a", "after");
   const auto bytes = file.bytes();
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "before");
+}
+
+/// Faults of this thread that took no reading.
+long minor_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_minflt;
+}
+
+TEST(MapCachedPagesTest, WhatWasJustWrittenIsTouchedWithoutFaults) {
+  const test::TemporaryFolder folder;
+  constexpr std::size_t kBytes = std::size_t{9} << 20U;
+  write_file_atomically(folder.path() / "a", std::string(kBytes, 'x'));
+  const MappedFile file(folder.path() / "a");
+  map_cached_pages(file.bytes().subspan(5));
+  const long before = minor_faults();
+  std::size_t found = 0;
+  for (std::size_t at = 0; at < kBytes; at += 512) found += file.bytes()[at] == std::byte{'x'} ? 1 : 0;
+  EXPECT_EQ(found, kBytes / 512);
+  // Were they not in the tables, there would be one for 16 pages at the most.
+  EXPECT_LT(minor_faults() - before, 20);
+}
+
+TEST(MapCachedPagesTest, MemoryOfAnyKindIsLeftAsItIs) {
+  const std::vector<std::byte> own(10000, std::byte{7});
+  map_cached_pages(std::span(own).subspan(1, 9000));
+  map_cached_pages({});
+  EXPECT_EQ(own, std::vector<std::byte>(10000, std::byte{7}));
 }
 
 TEST(MappedFileTest, WhatCannotBeMappedIsNamed) {
