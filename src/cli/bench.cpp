@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "infer/roofline_picture.h"
 #include "infer/speed.h"
 #include "infer/text_model.h"
 #include "model/load.h"
@@ -31,6 +33,7 @@ struct BenchOptions {
   std::vector<std::int64_t> batches = {1, 8};
   int rounds = 5;
   std::size_t threads = 0;
+  std::string picture;
   bool json = false;
 };
 
@@ -73,6 +76,8 @@ nlohmann::ordered_json json_of(const SpeedResult& result, bool integers) {
           {"sequences", result.what.sequences},
           {"depth", result.what.depth},
           {"tokens_per_second", result.tokens_per_second()},
+          {"mean_tokens_per_second",
+           static_cast<double>(result.what.tokens * result.what.sequences) / result.mean_seconds},
           {"limit_tokens_per_second",
            static_cast<double>(result.what.tokens * result.what.sequences) / result.least_seconds(integers)},
           {"weight_bytes", result.cost.weight_bytes},
@@ -86,11 +91,10 @@ nlohmann::ordered_json json_of(const SpeedResult& result, bool integers) {
 }
 
 void print_row(const SpeedResult& result, bool integers) {
-  const std::string what = result.what.tokens > 1 ? fmt::format("prefill {}", result.what.tokens)
-                                                  : fmt::format("decode, batch {}", result.what.sequences);
   const double share = result.least_seconds(integers) / result.seconds;
-  fmt::print("{:<18} {:>7} {:>10.2f} {:>10.2f} {:>6.0f} % {:>9.2f} {:>9.1f} {:>8.1f} {:>8.0f} {:>8.0f}\n",
-             what, result.what.depth, result.tokens_per_second(), result.tokens_per_second() / share,
+  const double mean = result.tokens_per_second() * result.seconds / result.mean_seconds;
+  fmt::print("{:<30} {:>8.2f} {:>8.2f} {:>8.2f} {:>5.0f} % {:>9.2f} {:>8.1f} {:>6.1f} {:>9.0f} {:>8.0f}\n",
+             case_name(result.what), result.tokens_per_second(), mean, result.tokens_per_second() / share,
              100 * share, result.cost.weight_bytes * 1e-9, result.cost.experts_touched,
              result.machine.bytes_per_second * 1e-9, result.machine.integer_operations * 1e-9,
              result.machine.float_operations * 1e-9);
@@ -105,9 +109,10 @@ void run_bench(const BenchOptions& options) {
   const Context context{pool};
   const bool integers = is_integer_model(loaded.weights);
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  std::vector<SpeedResult> results;
   if (!options.json)
-    fmt::print("{} threads\n{:<18} {:>7} {:>10} {:>10} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8}\n", pool.threads(),
-               "", "behind", "tokens/s", "limit", "share", "GB a pass", "experts", "GB/s", "int GOP/s",
+    fmt::print("{} threads\n{:<30} {:>8} {:>8} {:>8} {:>7} {:>9} {:>8} {:>6} {:>9} {:>8}\n", pool.threads(),
+               "", "tokens/s", "mean", "limit", "share", "GB a pass", "experts", "GB/s", "int GOP/s",
                "f32 GF/s");
   for (SpeedCase what : cases(options)) {
     what.cache_type = options.cache_type;
@@ -117,8 +122,13 @@ void run_bench(const BenchOptions& options) {
     } else {
       print_row(result, integers);
     }
+    results.push_back(result);
   }
   if (options.json) fmt::print("{}\n", all.dump(2));
+  if (!options.picture.empty()) {
+    write_file_atomically(options.picture, roofline_svg(results, integers));
+    fmt::print(stderr, "{}: the measurements under this machine's roof\n", options.picture);
+  }
 }
 
 }  // namespace
@@ -147,6 +157,8 @@ void add_bench(CLI::App& app) {
   command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
   add_cache_type_option(*command, options->cache_type);
   add_threads_option(*command, options->threads);
+  command->add_option("--picture", options->picture,
+                      "Draw the measurements under this machine's roofline: an SVG file");
   command->add_flag("--json", options->json, "Print a list of measurements with all their parts");
   command->callback([options] { run_bench(*options); });
 }

@@ -45,17 +45,23 @@ MemoryReadLimit::MemoryReadLimit()
                            DType::i64)) {}
 
 void MemoryReadLimit::operator()(ThreadPool& pool) {
-  constexpr std::size_t kItemWords = std::size_t{1} << 16U;  // 512 KiB
+  // Each thread reads one long part of it, in several runs at once: of one run alone hardware reads too
+  // little ahead, and short ones end before it has begun to.
+  constexpr std::size_t kRuns = 4;
+  constexpr std::size_t kLine = 8;
   const std::size_t count = static_cast<std::size_t>(words_.size()) / kParts;
+  const std::size_t run = count / pool.threads() / kRuns / kLine * kLine;
   const auto* words = static_cast<const std::uint64_t*>(words_.data()) + part_ * count;
   part_ = (part_ + 1) % kParts;
   std::atomic<std::uint64_t> total{0};
-  pool.parallel_ranges(count, kItemWords, [&](std::size_t begin, std::size_t end) {
-    std::uint64_t sums[8] = {};
-    for (std::size_t i = begin; i < end; i += 8)
-      for (std::size_t j = 0; j < 8; ++j) sums[j] += words[i + j];
+  pool.parallel_for(pool.threads(), [&](std::size_t thread) {
+    const std::uint64_t* own = words + thread * kRuns * run;
+    std::uint64_t sums[kRuns][2] = {};
+    for (std::size_t i = 0; i < run; i += kLine)
+      for (std::size_t r = 0; r < kRuns; ++r)
+        for (std::size_t j = 0; j < kLine; ++j) sums[r][j % 2] += own[r * run + i + j];
     std::uint64_t sum = 0;
-    for (const std::uint64_t part : sums) sum += part;
+    for (const auto& parts : sums) sum += parts[0] + parts[1];
     total.fetch_add(sum, std::memory_order_relaxed);
   });
   sum_ += total.load();  // kept, or the compiler might not read at all

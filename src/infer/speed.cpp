@@ -63,7 +63,7 @@ SpeedResult measure_speed(const Context& context, const Transformer& model, cons
     places.push_back(caches.back().get());
   }
   const Sequences sequences = Sequences::uniform(what.sequences, what.tokens);
-  SpeedResult result{what, std::numeric_limits<double>::infinity(), {}, measure_machine(context.pool)};
+  SpeedResult result{what, std::numeric_limits<double>::infinity(), 0, {}, measure_machine(context.pool)};
   for (int round = 0; round <= rounds; ++round) {
     const std::vector<std::int32_t> tokens =
         random_tokens(rng, what.sequences * what.tokens, config.vocab_size);
@@ -78,6 +78,7 @@ SpeedResult measure_speed(const Context& context, const Transformer& model, cons
     static_cast<void>(model.head(context, last));
     const double seconds = monotonic_seconds() - start;
     const bool is_warm = round > 0 || rounds == 0;  // the first touches pages and fills scratch memory
+    if (is_warm) result.mean_seconds += seconds / std::max(1, rounds);
     if (is_warm && seconds < result.seconds) {
       result.seconds = seconds;
       result.cost =

@@ -29,7 +29,8 @@ struct SpeedCase {
 
 struct SpeedResult {
   SpeedCase what;
-  double seconds = 0;    // of the fastest pass, logits of each sequence's last token included
+  double seconds = 0;  // of the fastest pass, logits of each sequence's last token included
+  double mean_seconds = 0;
   PassCost cost;         // of that pass
   MachineSpeed machine;  // in the same minute
 

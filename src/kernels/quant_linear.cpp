@@ -127,23 +127,20 @@ struct TileSums<F, 0> {
 };
 
 /// A panel's chunk of `blocks` · 32 columns times a tile of tokens.
-/// @param next  makes a step for each of these blocks
 template <class F, int kTokens>
 HWY_NOINLINE void MultiplyPanel(const std::uint32_t* HWY_RESTRICT codes, const float* HWY_RESTRICT factors,
                                 std::size_t blocks, const Tile<kTokens>& tile, bool accumulate,
-                                std::size_t rows, Ahead& next) {
+                                std::size_t rows) {
   constexpr std::size_t kParts = ActivationBlock::kValues / F::kGroup;
   constexpr std::size_t kStepsOfPart = kSteps / kParts;
   constexpr std::size_t kBlocksOfUnit = F::kUnit / ActivationBlock::kValues;
   const DF d;
   TileSums<F, kTokens> sums;
   sums.begin(tile, accumulate, rows);
-  Ahead ahead = next;
   // Groups in the order in which `DotPanel` meets them: a result is the same with and without laying out.
   for (std::size_t unit = 0; unit < blocks; unit += kBlocksOfUnit)
     for (std::size_t part = 0; part < kParts; ++part)
       for (std::size_t block = unit; block < unit + kBlocksOfUnit; ++block) {
-        if (part == 0) ahead.step();
         const std::size_t group = block * kParts + part;
         const std::uint32_t* own = codes + group * kStepsOfPart * kPanelRows;
         ForEach<kStepsOfPart>([&](auto s) FATHOM_IN_PLACE {
@@ -154,7 +151,6 @@ HWY_NOINLINE void MultiplyPanel(const std::uint32_t* HWY_RESTRICT codes, const f
         sums.flush(hn::LoadU(d, factor), hn::LoadU(d, factor + kPanelRows), tile, block, part);
       }
   sums.store(tile, rows);
-  next = ahead;
 }
 
 /// Puts a panel's steps down in memory.
@@ -272,11 +268,11 @@ class Product {
 #endif
 
   /// Asks for what follows the panel of rows from `row` on, if that is whole.
-  Ahead ahead(std::int64_t row, std::size_t skipped, std::size_t bytes_of_step) const {
+  Ahead ahead(std::int64_t row, std::size_t skipped) const {
     if (row + 2 * kRows > product_.w.out) return {};
     const auto* rows = static_cast<const std::uint8_t*>(product_.w.data);
     return {rows + (static_cast<std::size_t>(row) + kPanelRows) * row_bytes_ + kPanelRows * skipped,
-            bytes_of_step};
+            block_bytes(F::kType) * kPanelRows};
   }
 
   /// A whole panel of rows times all tokens.
@@ -284,7 +280,7 @@ class Product {
     const auto blocks = static_cast<std::size_t>(product_.w.in) / F::kBlock;
     const auto* p =
         static_cast<const std::uint8_t*>(product_.w.data) + static_cast<std::size_t>(row) * row_bytes_;
-    const Ahead next = ahead(row, 0, block_bytes(F::kType) * kPanelRows);
+    const Ahead next = ahead(row, 0);
     const auto take = [&]<int kTokens>() HWY_ATTR {
       if (product_.tokens == kTokens)
         DotPanel<F, kTokens>(p, row_bytes_, blocks, tile_of<kTokens>(0, row, 0), next);
@@ -309,22 +305,13 @@ class Product {
   }
 
   void multiply_chunk(std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t columns) {
-    const std::size_t panel_bytes = kPanelRows * stored_bytes(F::kType, columns);
-    const bool few = product_.tokens <= kFewTokens;
-    for (std::int64_t row = begin; row < end; row += kRows) {
-      const std::size_t bytes_of_step = few ? 0 : block_bytes(F::kType) * kPanelRows;
+    for (std::int64_t row = begin; row < end; row += kRows)
       unpack(row, std::min(end, row + kRows), column, columns,
-             static_cast<std::size_t>((row - begin) / kRows),
-             ahead(row, stored_bytes(F::kType, column), bytes_of_step));
-    }
-    // Memory is read while tokens are multiplied.
-    const auto steps = static_cast<std::size_t>(tiles(product_.tokens) * columns / ActivationBlock::kValues);
-    Ahead next =
-        few ? ahead(begin, stored_bytes(F::kType, column), (panel_bytes + steps - 1) / steps) : Ahead();
+             static_cast<std::size_t>((row - begin) / kRows));
     std::int64_t token = 0;
     const auto take = [&]<int kTokens>() HWY_ATTR {
       for (; token + kTokens <= product_.tokens; token += kTokens)
-        multiply_tile<kTokens>(token, begin, end, column, columns, next);
+        multiply_tile<kTokens>(token, begin, end, column, columns);
     };
     take.template operator()<kMostTokens>();
     if constexpr (kMostTokens > 4) take.template operator()<4>();
@@ -332,14 +319,8 @@ class Product {
     take.template operator()<1>();
   }
 
-  /// Tiles that `multiply_chunk` cuts tokens into.
-  static std::int64_t tiles(std::int64_t tokens) {
-    const std::int64_t rest = tokens % kMostTokens;
-    return tokens / kMostTokens + rest / 4 + rest % 4 / 2 + rest % 2;
-  }
-
   void unpack(std::int64_t row, std::int64_t end, std::int64_t column, std::int64_t columns,
-              std::size_t panel, Ahead next) {
+              std::size_t panel) {
     const std::size_t skipped = stored_bytes(F::kType, column);
     const auto* p = static_cast<const std::uint8_t*>(product_.w.data) +
                     static_cast<std::size_t>(row) * row_bytes_ + skipped;
@@ -354,19 +335,19 @@ class Product {
       p = copy_;
     }
     UnpackPanel<F>(p, stride, blocks, codes_ + panel * Sizes::kCodes, factors_ + panel * Sizes::kFactors,
-                   next);
+                   ahead(row, skipped));
   }
 
   template <int kTokens>
   void multiply_tile(std::int64_t token, std::int64_t begin, std::int64_t end, std::int64_t column,
-                     std::int64_t columns, Ahead& next) {
+                     std::int64_t columns) {
     Tile<kTokens> tile = tile_of<kTokens>(token, begin, column);
     std::size_t panel = 0;
     for (std::int64_t row = begin; row < end; row += kRows, ++panel) {
       const std::size_t rows = std::min(kPanelRows, static_cast<std::size_t>(end - row));
       MultiplyPanel<F, kTokens>(codes_ + panel * Sizes::kCodes, factors_ + panel * Sizes::kFactors,
                                 static_cast<std::size_t>(columns / ActivationBlock::kValues), tile,
-                                column > 0, rows, next);
+                                column > 0, rows);
       for (float*& y : tile.y) y += kPanelRows;
     }
   }
