@@ -23,6 +23,7 @@
 #include "model/gguf_load.h"
 #include "model/gguf_save.h"
 #include "model/gguf_tokenizer.h"
+#include "model/packed_model.h"
 #include "model/save.h"
 #include "text/tokenizer_spec.h"
 #include "text/tokenizer_writer.h"
@@ -44,18 +45,22 @@ struct ConvertOptions {
   std::size_t threads = 0;
   bool overwrite = false;
   bool no_mtp = false;
+  bool expert_pack = false;
+  CLI::Option* type_given = nullptr;
 };
 
 struct Source {
   LoadedModel model;
   std::optional<TokenizerSpec> tokenizer;
+  std::unique_ptr<const GgufFile> gguf = nullptr;  // that it comes from, if from one
 };
 
 Source load_source(const fs::path& named) {
   if (is_gguf_path(named)) {
-    const GgufFile file(named);
-    Source source{load_gguf_model(file), {}};
-    if (file.metadata().contains("tokenizer.ggml.tokens")) source.tokenizer = gguf_tokenizer_spec(file);
+    auto file = std::make_unique<const GgufFile>(named);
+    Source source{load_gguf_model(*file), {}};
+    if (file->metadata().contains("tokenizer.ggml.tokens")) source.tokenizer = gguf_tokenizer_spec(*file);
+    source.gguf = std::move(file);
     return source;
   }
   const fs::path folder = find_model_folder(named);
@@ -102,8 +107,19 @@ void write_gguf(const ConvertOptions& options, const Source& source) {
     progress.update(static_cast<double>(written) / static_cast<double>(of),
                     fmt::format("{} of {}", format_bytes(written), format_bytes(of)));
   };
-  const auto paths = save_gguf(pool, options.output, source.model.config, source.model.weights,
-                               source.tokenizer ? &*source.tokenizer : nullptr, save);
+  const TokenizerSpec* tokenizer = source.tokenizer ? &*source.tokenizer : nullptr;
+  const bool is_as_stored = options.type_given->count() == 0;
+  if (options.expert_pack) {
+    const bool is_copied = source.gguf != nullptr && is_as_stored;
+    const auto paths =
+        is_copied ? repack_model(pool, options.output, *source.gguf, source.model, save.max_part_bytes,
+                                 save.progress)
+                  : save_packed_model(pool, options.output, source.model, tokenizer, save, is_as_stored);
+    return progress.finish(
+        fmt::format("{} and its experts in {}", paths.front().string(), paths.back().string()));
+  }
+  const auto paths =
+      save_gguf(pool, options.output, source.model.config, source.model.weights, tokenizer, save);
   progress.finish(fmt::format("{}: {}{}", paths.front().string(), format_bytes(total),
                               paths.size() == 1 ? "" : fmt::format(" in {} parts", paths.size())));
 }
@@ -135,6 +151,16 @@ void write_folder(const ConvertOptions& options, const Source& source) {
   progress.finish(options.output);
 }
 
+/// Options that go together.
+void check_options(const ConvertOptions& options) {
+  if (!options.expert_pack) return;
+  if (!is_gguf_path(options.output)) throw UsageError("--expert-pack: the output's name has to end in .gguf");
+  // A GGUF file's tensors are copied as they are; leaving some out, or naming it, means writing it anew.
+  const bool changes_file = options.no_mtp || !options.name.empty();
+  if (is_gguf_path(options.model) && options.type_given->count() == 0 && changes_file)
+    throw UsageError("--no-mtp and --name with --expert-pack of a .gguf file need --type, too");
+}
+
 /// Weights are mapped from the source while the target is written.
 void require_other_place(const ConvertOptions& options) {
   std::error_code ignored;
@@ -144,10 +170,23 @@ void require_other_place(const ConvertOptions& options) {
   require(options.overwrite, "{}: exists; remove it, or say --overwrite", options.output);
 }
 
+/// Nor is a pack written over by accident, or while it is read.
+void require_other_pack(const ConvertOptions& options, const Source& source) {
+  const fs::path pack = expert_pack_path(options.output);
+  std::error_code ignored;
+  if (!options.expert_pack || !fs::exists(pack, ignored)) return;
+  require(
+      source.model.expert_pack == nullptr || !fs::equivalent(source.model.expert_pack->path(), pack, ignored),
+      "{}: holds the model's experts; write to another place", pack.string());
+  require(options.overwrite, "{}: exists; remove it, or say --overwrite", pack.string());
+}
+
 void convert(const ConvertOptions& options) {
   (void)type_named(options.type);
+  check_options(options);
   require_other_place(options);
   Source source = load_source(options.model);
+  require_other_pack(options, source);
   if (options.no_mtp) {
     source.model.config.num_nextn_predict_layers = 0;
     source.model.weights.mtp.clear();
@@ -169,10 +208,10 @@ void add_convert(CLI::App& app) {
   command->add_option("model", options->model, kModelHelp)->required();
   command->add_option("output", options->output, "A name that ends in .gguf, or else a folder to make")
       ->required();
-  command->add_option(
+  options->type_given = command->add_option(
       "--type", options->type,
       "Type of matrices: f32, f16, bf16; in GGUF also q8_0, q6_k, q4_k and so on, without calibration; "
-      "in safetensors also fp8 (default: bf16)");
+      "in safetensors also fp8 (default: bf16; with --expert-pack as they are stored)");
   options->part_given =
       command->add_option("--max-file-bytes", options->part_bytes,
                           "Split into files with at most so much tensor data (default: 5G of "
@@ -190,6 +229,10 @@ void add_convert(CLI::App& app) {
                       "general.name of the GGUF file (default: the model's file name)");
   command->add_flag("--no-mtp", options->no_mtp,
                     "Leave MTP modules out: llama.cpp of old refuses GGUF files that have them");
+  command->add_flag(
+      "--expert-pack", options->expert_pack,
+      "Put the routed experts into a file beside the .gguf file, from which they are read when they "
+      "are used: for models larger than memory");
   command->add_flag("--overwrite", options->overwrite, "Replace what is there");
   add_threads_option(*command, options->threads);
   command->callback([options] { convert(*options); });

@@ -1,12 +1,16 @@
 #include "model/gguf_load.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <memory>
 #include <set>
 #include <string>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "io/gguf.h"
+#include "model/expert_pack.h"
 #include "model/gguf_config.h"
 #include "model/gguf_halves.h"
 #include "model/gguf_names.h"
@@ -31,16 +35,39 @@ class GgufLoader {
   }
 
   LoadedModel load() {
-    LoadedModel model{config_, {}};
+    LoadedModel model{config_, {}, open_pack()};
     visit_parameters(model.config, model.weights, [&](const ParameterSpec& spec, Tensor& value, Tensor*) {
-      value = parameter(spec, model.weights);
+      if (spec.expert < 0 || model.expert_pack == nullptr) value = parameter(spec, model.weights);
     });
+    if (model.expert_pack != nullptr) map_expert_pack(model.expert_pack, model.config, model.weights);
     tie_head(model.config, model.weights);
     require_all_used();
     return model;
   }
 
  private:
+  /// Null where the experts are in the file itself.
+  [[nodiscard]] std::shared_ptr<const RecordPack> open_pack() const {
+    const GgufValue* value = file_.metadata().find(kGgufPackKey);
+    if (value == nullptr) return nullptr;
+    const auto* name = std::get_if<std::string>(value);
+    const std::string where = file_.path().string();
+    require(name != nullptr && !name->empty() && std::filesystem::path(*name).filename() == *name &&
+                *name != "..",
+            "{}: {} is {}, expected the name of a file in the same folder", where, kGgufPackKey,
+            gguf_value_text(*value));
+    const std::filesystem::path path = file_.path().parent_path() / *name;
+    std::error_code ignored;
+    require(std::filesystem::exists(path, ignored),
+            "{}: its experts are in {}, which is not there: put both into one folder", where, path.string());
+    auto pack = std::make_shared<const RecordPack>(path);
+    const GgufValue* id = file_.metadata().find(kGgufPackIdKey);
+    const auto* number = id != nullptr ? std::get_if<std::uint64_t>(id) : nullptr;
+    require(number != nullptr && *number == pack->id(),
+            "{}: holds the experts of another model than {}: convert the model again", path.string(), where);
+    return pack;
+  }
+
   Tensor parameter(const ParameterSpec& spec, const TransformerWeights& weights) {
     const GgufPlace place = gguf_place(spec);
     if (place.expert >= 0) return expert(spec, place);

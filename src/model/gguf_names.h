@@ -31,4 +31,9 @@ inline constexpr std::string_view kGgufKeyHalf =
 inline constexpr std::string_view kGgufValueHalf = "attn_v_b.weight";  // [heads, v_head_dim, kv_lora_rank]
 inline constexpr std::string_view kGgufBothHalves = "attn_kv_b.weight";
 
+// Where the routed experts are in a pack beside the file (model/expert_pack.h): its name, in the same folder,
+// and its id.
+inline constexpr std::string_view kGgufPackKey = "fathom.expert_pack";
+inline constexpr std::string_view kGgufPackIdKey = "fathom.expert_pack.id";
+
 }  // namespace fathom

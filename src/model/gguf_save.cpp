@@ -7,13 +7,12 @@
 
 #include "base/error.h"
 #include "io/gguf_writer.h"
-#include "kernels/encode_blocks.h"
+#include "model/converted_rows.h"
 #include "model/gguf_config.h"
 #include "model/gguf_halves.h"
 #include "model/gguf_names.h"
 #include "model/gguf_tokenizer.h"
 #include "numerics/block_scale.h"
-#include "numerics/convert.h"
 #include "tensor/block_scaled.h"
 
 namespace fathom {
@@ -41,35 +40,6 @@ std::uint32_t file_type(DType dtype) {
   for (const auto& [type, number] : kFileTypes)
     if (type == dtype) return number;
   fail("GGUF files are written with F32, F16, BF16 or quantised matrices, not with {}", dtype_name(dtype));
-}
-
-/// Rows of a matrix in another type.
-/// @param scale_inv  of an FP8 matrix
-/// @param begin      a multiple of kScaleBlock where there are scales
-Tensor converted_rows(ThreadPool& pool, const std::string& name, const Tensor& matrix,
-                      const Tensor& scale_inv, std::int64_t begin, std::int64_t end, DType dtype) {
-  const std::int64_t columns = matrix.size() / std::max<std::int64_t>(1, matrix.dim(0));
-  Tensor result = Tensor::empty({end - begin, columns}, dtype);
-  pool.parallel_ranges(
-      static_cast<std::size_t>(end - begin), kScaleBlock, [&](std::size_t from, std::size_t to) {
-        const auto first = begin + static_cast<std::int64_t>(from);
-        const auto last = begin + static_cast<std::int64_t>(to);
-        Tensor scales;
-        if (scale_inv.defined())
-          scales = scale_inv.rows(first / kScaleBlock, (last + kScaleBlock - 1) / kScaleBlock);
-        const Tensor wide = to_f32(matrix.rows(first, last), scales);
-        std::byte* target =
-            static_cast<std::byte*>(result.data()) + stored_bytes(dtype, (first - begin) * columns);
-        if (is_block_quantized(dtype)) {
-          for (std::int64_t row = 0; row < wide.dim(0); ++row)
-            kernels::encode_blocks(dtype, wide.f32() + row * columns, columns, nullptr,
-                                   target + stored_bytes(dtype, row * columns));
-          return;
-        }
-        require(narrow_from_f32(wide.f32(), wide.size(), dtype, target),
-                "tensor {} holds a value too large for {}; choose BF16 or F32", name, dtype_name(dtype));
-      });
-  return result;
 }
 
 /// Lays a model's tensors out, and then writes them in the same order.
@@ -117,7 +87,7 @@ class GgufSaver {
           {gguf_layer_name(spec.layer, kGgufValueHalf), values, stored_type(spec, values.back())});
     } else if (place.expert < 0) {
       layout_.push_back({place.tensor, spec.shape, stored_type(spec, spec.shape.back())});
-    } else if (place.expert == 0) {
+    } else if (place.expert == 0 && !options_.without_experts) {
       layout_.push_back({place.tensor,
                          {config_.n_routed_experts, spec.shape[0], spec.shape[1]},
                          stored_type(spec, spec.shape.back())});
@@ -131,7 +101,7 @@ class GgufSaver {
       write_halves(writer, spec, value, scale);
     } else if (place.expert < 0) {
       write_matrix(writer, place.tensor, value, scale, stored_type(spec, spec.shape.back()));
-    } else {
+    } else if (!options_.without_experts) {
       const DType dtype = stored_type(spec, spec.shape.back());
       const Tensor matrix = value.dtype() == dtype
                                 ? value
@@ -197,6 +167,7 @@ std::vector<std::filesystem::path> save_gguf(ThreadPool& pool, const std::filesy
   }
   metadata.set("general.file_type", file_type(options.dtype));
   metadata.set("general.quantization_version", std::uint32_t{2});
+  for (const auto& [key, value] : options.further_metadata) metadata.set(key, value);
   if (tokenizer != nullptr) add_gguf_tokenizer(*tokenizer, config.vocab_size, metadata);
   return GgufSaver(pool, config, weights, options).write(path, metadata);
 }

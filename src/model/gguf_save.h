@@ -24,6 +24,8 @@ struct GgufSaveOptions {
   bool split_kv_b = true;
   std::uint64_t max_part_bytes = 0;  // of tensor data in one file; 0: one file
   std::string name;                  // `general.name`; none where empty
+  bool without_experts = false;      // routed ones: they are elsewhere, as `further_metadata` says
+  std::vector<GgufMetadata::Entry> further_metadata = {};
   /// Called as bytes are written: so far, and in all.
   std::function<void(std::uint64_t written, std::uint64_t total)> progress;
 };

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "io/record_pack.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "tensor/tensor.h"
@@ -15,6 +17,8 @@ namespace fathom {
 struct LoadedModel {
   ModelConfig config;
   TransformerWeights weights;
+  /// Where its routed experts lie, if that is in a pack of their own (model/expert_pack.h).
+  std::shared_ptr<const RecordPack> expert_pack = nullptr;
 };
 
 /// Maps a model for inference. Matrices stay where and as they are stored, F32, BF16, F16, or F8_E4M3 with

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/gguf_writer.h"
 #include "kernels/encode_blocks.h"
+#include "model/gguf_names.h"
 #include "numerics/convert.h"
 
 namespace fathom {
@@ -107,6 +108,9 @@ class TensorQuantizer {
 }  // namespace
 
 std::vector<QuantizedTensor> plan_quantization(const GgufFile& source, const QuantizeOptions& options) {
+  require(!source.metadata().contains(kGgufPackKey),
+          "{}: its experts are in a pack: quantise the model first, then pack its experts",
+          source.path().string());
   std::vector<QuantizedTensor> plan;
   for (const GgufFile::Part& part : source.parts()) {
     for (const GgufTensor& stored : part.tensors) {

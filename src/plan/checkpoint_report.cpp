@@ -1,11 +1,14 @@
 #include "plan/checkpoint_report.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
 #include "io/checkpoint_folder.h"
 #include "io/gguf.h"
+#include "io/record_pack.h"
 #include "model/gguf_config.h"
 #include "model/gguf_load.h"
 #include "tensor/block_scaled.h"
@@ -37,6 +40,26 @@ void set_config(CheckpointReport& report, ModelConfig config) {
   report.parameters = count_parameters(*report.config);
 }
 
+/// The matrices of routed experts, those of all experts of a layer as one tensor.
+void add_expert_pack(CheckpointReport& report, const RecordPack& pack) {
+  const std::string name = pack.path().filename().string();
+  std::size_t tensors = 0;
+  for (const RecordGroup& group : pack.groups()) {
+    for (std::size_t p = 0; p < group.parts.size(); ++p) {
+      const StoredTensor& part = group.parts[p];
+      Shape shape = {group.records};
+      shape.insert(shape.end(), part.shape.begin(), part.shape.end());
+      const std::uint64_t bytes = stored_bytes(part.dtype, element_count(shape));
+      add_tensor(report,
+                 {fmt::format("blk.{}.experts.{}", group.key, part.name), std::string(dtype_name(part.dtype)),
+                  shape, group.first + group.part_offsets[p], bytes},
+                 name);
+      ++tensors;
+    }
+  }
+  report.files.push_back({name, std::filesystem::file_size(pack.path()), tensors});
+}
+
 /// A model whose weights stay as they are stored, and whose metadata say what they are.
 void inspect_gguf(CheckpointReport& report, const std::filesystem::path& path) {
   const GgufFile file(path);
@@ -51,7 +74,8 @@ void inspect_gguf(CheckpointReport& report, const std::filesystem::path& path) {
   for (const auto& [key, value] : file.metadata().entries()) report.metadata[key] = gguf_value_text(value);
   try {
     set_config(report, gguf_model_config(file));
-    (void)load_gguf_model(file);  // names, shapes and types; weights are not read
+    const LoadedModel model = load_gguf_model(file);  // names, shapes and types; weights are not read
+    if (model.expert_pack != nullptr) add_expert_pack(report, *model.expert_pack);
   } catch (const Error& error) {
     report.config_problem = error.what();
   }
