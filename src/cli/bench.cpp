@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "infer/expert_report.h"
 #include "infer/roofline_picture.h"
 #include "infer/speed.h"
 #include "infer/text_model.h"
@@ -32,6 +33,7 @@ struct BenchOptions {
   std::vector<std::int64_t> depths = {0, 2048};
   std::vector<std::int64_t> batches = {1, 8};
   int rounds = 5;
+  ExpertMemory expert_memory;
   std::size_t threads = 0;
   std::string picture;
   bool json = false;
@@ -43,10 +45,13 @@ DType type_named(const std::string& name) {
       fmt::format("--synthetic {}: there is no such type; Q4_0, Q4_K, Q8_0 and BF16 are some", name));
 }
 
-LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
+/// @param experts  where to put what experts are read through, if anything
+LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool,
+                             std::shared_ptr<ExpertCache>& experts) {
   if (options.synthetic.empty()) {
-    TextModel model = load_text_model(options.model);
+    TextModel model = load_text_model(options.model, options.expert_memory);
     model.warmer.finish();
+    experts = std::move(model.expert_cache);
     return {std::move(model.config), std::move(model.weights)};
   }
   const std::filesystem::path named(options.model);
@@ -102,7 +107,8 @@ void print_row(const SpeedResult& result, bool integers) {
 
 void run_bench(const BenchOptions& options) {
   ThreadPool pool(options.threads);
-  const LoadedModel loaded = model_to_measure(options, pool);
+  std::shared_ptr<ExpertCache> experts;
+  const LoadedModel loaded = model_to_measure(options, pool, experts);
   std::int64_t positions = 1;
   for (const SpeedCase& what : cases(options)) positions = std::max(positions, what.depth + what.tokens);
   const Transformer model(loaded.config, loaded.weights, positions);
@@ -129,6 +135,7 @@ void run_bench(const BenchOptions& options) {
     write_file_atomically(options.picture, roofline_svg(results, integers));
     fmt::print(stderr, "{}: the measurements under this machine's roof\n", options.picture);
   }
+  if (experts != nullptr) fmt::print(stderr, "[{}]\n", expert_report_text(experts->stats()));
 }
 
 }  // namespace
@@ -156,6 +163,7 @@ void add_bench(CLI::App& app) {
       ->check(at_least(1));
   command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
   add_cache_type_option(*command, options->cache_type);
+  add_expert_memory_option(*command, options->expert_memory);
   add_threads_option(*command, options->threads);
   command->add_option("--picture", options->picture,
                       "Draw the measurements under this machine's roofline: an SVG file");

@@ -11,6 +11,28 @@ void add_threads_option(CLI::App& command, std::size_t& threads) {
       ->check(CLI::Range(1, kMostThreads));
 }
 
+void add_expert_memory_option(CLI::App& command, ExpertMemory& memory) {
+  command
+      .add_option_function<std::string>(
+          "--expert-memory",
+          [&memory](const std::string& text) {
+            memory.bytes.reset();
+            memory.is_mapped = false;
+            if (text == "mapped") {
+              memory.is_mapped = true;
+              return;
+            }
+            std::string number = text;
+            const std::string error = CLI::AsSizeValue(false)(number);
+            if (!error.empty()) throw CLI::ValidationError("--expert-memory", error);
+            memory.bytes = std::stoull(number);
+          },
+          "Memory for the routed experts of a model with an expert pack, as 500M or 8G (default: what is "
+          "free, up "
+          "to all of them); `mapped`: leave them to the system's page cache")
+      ->option_text("BYTES");
+}
+
 void add_cache_type_option(CLI::App& command, LatentType& type) {
   std::map<std::string, LatentType> types;
   for (const LatentType each : kernels::kLatentTypes) types.emplace(kernels::latent_type_name(each), each);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "infer/expert_memory.h"
 #include "model/latent_cache.h"
 
 namespace fathom::cli {
@@ -28,6 +29,9 @@ void add_threads_option(CLI::App& command, std::size_t& threads);
 /// f16 takes as much memory and time as bf16 and rounds eight times finer; latents are normalised, so that
 /// its range is wide enough.
 inline constexpr LatentType kDefaultCacheType = LatentType::f16;
+
+/// Adds `--expert-memory`, as every command that runs a model has it.
+void add_expert_memory_option(CLI::App& command, ExpertMemory& memory);
 
 /// Adds `--cache-type`; what `type` is now is its default.
 void add_cache_type_option(CLI::App& command, LatentType& type);

@@ -24,6 +24,7 @@
 #include "cli/interrupt.h"
 #include "infer/conversation.h"
 #include "infer/drafter_choice.h"
+#include "infer/expert_report.h"
 #include "infer/generator.h"
 #include "infer/speculation.h"
 #include "infer/text_model.h"
@@ -43,6 +44,7 @@ struct RunOptions {
   SpeculationOptions speculation;
   std::optional<std::uint64_t> seed;
   LatentType cache_type = kDefaultCacheType;
+  ExpertMemory expert_memory;
   std::string save_session;
   std::string load_session;
   std::size_t threads = 0;
@@ -84,7 +86,8 @@ nlohmann::ordered_json speculation_json(const SpeculationStats& stats) {
           {"places", std::move(places)}, {"tokens_per_pass", stats.tokens_per_pass()}};
 }
 
-std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt, std::uint64_t seed) {
+std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt, std::uint64_t seed,
+                      const ExpertCache* experts) {
   const GenerationStats& stats = answer.stats;
   nlohmann::ordered_json json = {
       {"text", answer.text},
@@ -96,6 +99,7 @@ std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt
       {"decode_tokens_per_second", stats.decode_tokens_per_second()},
   };
   if (stats.speculation.passes > 0) json["speculation"] = speculation_json(stats.speculation);
+  if (experts != nullptr) json["experts"] = expert_report_json(experts->stats());
   return json.dump() + "\n";
 }
 
@@ -110,7 +114,7 @@ void print_speculation(const SpeculationStats& stats) {
              stats.checked, stats.accepted, places, stats.tokens_per_pass());
 }
 
-void print_statistics(const Answer& answer, std::uint64_t seed) {
+void print_statistics(const Answer& answer, std::uint64_t seed, const ExpertCache* experts) {
   const GenerationStats& stats = answer.stats;
   std::string reason(stop_reason_name(answer.reason));
   std::ranges::replace(reason, '_', ' ');
@@ -118,6 +122,7 @@ void print_statistics(const Answer& answer, std::uint64_t seed) {
              stats.prompt_tokens, stats.prompt_tokens_per_second(), stats.answer_tokens,
              stats.decode_tokens_per_second(), reason, seed);
   if (stats.speculation.passes > 0) print_speculation(stats.speculation);
+  if (experts != nullptr) fmt::print(stderr, "[{}]\n", expert_report_text(experts->stats()));
 }
 
 /// The conversation that a run goes on from and leaves behind, where files for that are named.
@@ -157,7 +162,7 @@ void run(const RunOptions& options) {
     throw UsageError("an answer with a grammar ends where the grammar does: leave --ignore-eos out");
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
-  const TextModel model = load_text_model(options.model);
+  const TextModel model = load_text_model(options.model, options.expert_memory);
   Session session(options, model);
   std::vector<std::int32_t> prompt = session.tokens();
   const std::vector<std::int32_t> added = model.tokenizer.encode(text, !options.no_special && prompt.empty());
@@ -185,8 +190,8 @@ void run(const RunOptions& options) {
     answer = generator.generate(prompt, generation, on_text, &interrupt.raised(), session.conversation());
   });
   session.save();
-  show(options.json ? json_text(answer, prompt, generation.sampling.seed) : "\n");
-  if (!options.json) print_statistics(answer, generation.sampling.seed);
+  show(options.json ? json_text(answer, prompt, generation.sampling.seed, model.expert_cache.get()) : "\n");
+  if (!options.json) print_statistics(answer, generation.sampling.seed, model.expert_cache.get());
   if (answer.reason == StopReason::cancelled) throw ExitStatus{kExitInterrupted};
 }
 
@@ -231,6 +236,7 @@ void add_run(CLI::App& app) {
   add_speculation_options(*command, options->speculate, options->draft_model,
                           options->speculation.most_drafts);
   add_cache_type_option(*command, options->cache_type);
+  add_expert_memory_option(*command, options->expert_memory);
   command->add_option("--save-session", options->save_session,
                       "File to keep the conversation in, with what the model has read of it");
   command->add_option("--load-session", options->load_session, "Such a file: the prompt goes on from there");

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
@@ -18,18 +17,6 @@
 
 namespace fathom::cli {
 namespace {
-
-MachineMemory machine_memory() {
-  std::ifstream file("/proc/meminfo");
-  MachineMemory memory;
-  std::string name;
-  std::uint64_t kib = 0;
-  for (std::string unit; file >> name >> kib; std::getline(file, unit)) {
-    if (name == "MemAvailable:") memory.available = kib * 1024;
-    if (name == "MemTotal:" || name == "SwapTotal:") memory.all += kib * 1024;
-  }
-  return memory;
-}
 
 /// Of the disk where a folder is, or will be.
 std::uint64_t free_space(const std::filesystem::path& folder) {

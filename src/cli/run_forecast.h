@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/machine_memory.h"
 #include "base/thread_pool.h"
 #include "dist/communicator.h"
 #include "plan/training_cost.h"
@@ -14,12 +15,6 @@
 #include "train/training_plan.h"
 
 namespace fathom::cli {
-
-/// Of a machine, in bytes; 0 where it does not say.
-struct MachineMemory {
-  std::uint64_t available = 0;  // what it could give now without swapping
-  std::uint64_t all = 0;        // swap included
-};
 
 /// Where a process is.
 struct ProcessMachine {

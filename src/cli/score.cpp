@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/token_list.h"
+#include "infer/expert_report.h"
 #include "infer/score.h"
 #include "infer/text_model.h"
 
@@ -28,6 +29,7 @@ struct ScoreOptions {
   std::optional<std::string> text;
   std::optional<std::string> file;
   LatentType cache_type = LatentType::f32;  // what is measured is the model
+  ExpertMemory expert_memory;
   std::size_t threads = 0;
   bool json = false;
   bool no_special = false;
@@ -40,11 +42,12 @@ std::vector<std::int32_t> tokens_to_score(const ScoreOptions& options, const Tex
   return model.tokenizer.encode(text, !options.no_special);
 }
 
-std::string json_text(std::span<const std::int32_t> tokens, const Score& score) {
+std::string json_text(std::span<const std::int32_t> tokens, const Score& score, const ExpertCache* experts) {
   auto log_probabilities = nlohmann::ordered_json::array({nullptr});  // nothing comes before the first token
   for (const double value : score.log_probabilities) log_probabilities.push_back(value);
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"tokens", tokens}, {"logprobs", std::move(log_probabilities)}, {"perplexity", score.perplexity()}};
+  if (experts != nullptr) json["experts"] = expert_report_json(experts->stats());
   return json.dump() + "\n";
 }
 
@@ -71,7 +74,7 @@ void run_score(const ScoreOptions& options) {
       int{options.tokens.has_value()} + int{options.text.has_value()} + int{options.file.has_value()};
   if (given != 1) throw UsageError("give one of --tokens, --text and --file");
 
-  const TextModel model = load_text_model(options.model);
+  const TextModel model = load_text_model(options.model, options.expert_memory);
   const std::vector<std::int32_t> tokens = tokens_to_score(options, model);
   const auto count = static_cast<std::int64_t>(tokens.size());
   require(count > 0, "no tokens to score");
@@ -85,11 +88,13 @@ void run_score(const ScoreOptions& options) {
   blame_non_finite_weights(
       model, [&] { score = score_tokens(context, transformer, tokens, {}, options.cache_type); });
 
-  const std::string text =
-      options.json ? json_text(tokens, score) : table_text(tokens, score, model.tokenizer);
+  const std::string text = options.json ? json_text(tokens, score, model.expert_cache.get())
+                                        : table_text(tokens, score, model.tokenizer);
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   require(written, "cannot write the scores: {}", errno_text(errno));
+  if (model.expert_cache != nullptr && !options.json)
+    fmt::print(stderr, "[{}]\n", expert_report_text(model.expert_cache->stats()));
 }
 
 }  // namespace
@@ -103,6 +108,7 @@ void add_score(CLI::App& app) {
   command->add_option("--text", options->text, "The text");
   command->add_option("--file", options->file, "A file with the text");
   add_cache_type_option(*command, options->cache_type);
+  add_expert_memory_option(*command, options->expert_memory);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json,
                     "Print {\"tokens\": [...], \"logprobs\": [null, ...], \"perplexity\": x}");

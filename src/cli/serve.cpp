@@ -50,6 +50,7 @@ struct ServeOptions {
   std::int64_t redundant_experts = 0;
   std::string expert_load;
   std::string write_expert_load;
+  ExpertMemory expert_memory;
   std::size_t threads = 0;
 };
 
@@ -88,7 +89,7 @@ void serve_until_asked(Engine& engine, const TextModel& model, const ServeOption
                        const InterruptFlag& interrupted, std::future<void>& failure) {
   HttpOptions http = options.http;
   http.model = name_of(options);
-  HttpServer server(engine, model.tokenizer, http);
+  HttpServer server(engine, model.tokenizer, http, model.expert_cache.get());
   log_info("serving {} on http://{}:{}/v1{}", http.model, http.host, server.port(),
            job.size() == 1 ? "" : fmt::format(", with {} processes", job.size()));
   while (failure.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout)
@@ -118,7 +119,9 @@ DrafterChoice choice_of_drafter(const ServeOptions& options, const Communicator&
 void serve(const ServeOptions& options, Communicator& job) {
   const DrafterChoice choice = choice_of_drafter(options, job);
   const ServingLayout layout = serving_layout(job.size(), options.prefill_processes);
-  const TextModel model = load_text_model(options.model);
+  ExpertMemory expert_memory = options.expert_memory;
+  expert_memory.reserved_bytes = static_cast<std::uint64_t>(options.cache_mib) << 20U;
+  const TextModel model = load_text_model(options.model, expert_memory);
   PlacementOptions placement{options.redundant_experts, {}};
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
@@ -174,6 +177,7 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30U))
       ->capture_default_str();
   add_cache_type_option(*command, options->engine.cache.type);
+  add_expert_memory_option(*command, options->expert_memory);
   command->add_flag("--no-prefix-sharing", options->no_prefix_sharing,
                     "Do not let prompts that begin alike share the latents of what they have in common");
   command->add_option("--prefix-cache-dir", options->prefix_folder,

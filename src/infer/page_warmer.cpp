@@ -7,10 +7,10 @@
 
 namespace fathom {
 
-PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights) {
+PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, bool with_experts) {
   std::vector<Tensor> tensors;  // which keep their memory
-  visit_parameters(config, weights, [&](const ParameterSpec&, Tensor& tensor, Tensor*) {
-    if (tensor.defined()) tensors.push_back(tensor);
+  visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& tensor, Tensor*) {
+    if (tensor.defined() && (with_experts || spec.expert < 0)) tensors.push_back(tensor);
   });
   thread_ = std::jthread([tensors = std::move(tensors)](const std::stop_token& stop) {
     for (const Tensor& tensor : tensors) {

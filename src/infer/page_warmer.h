@@ -13,7 +13,8 @@ class PageWarmer {
  public:
   /// Does nothing.
   PageWarmer() = default;
-  PageWarmer(const ModelConfig& config, TransformerWeights& weights);
+  /// @param with_experts  routed ones, too: not where they are read otherwise
+  PageWarmer(const ModelConfig& config, TransformerWeights& weights, bool with_experts = true);
 
   /// Waits until it is done.
   void finish() {

@@ -51,18 +51,24 @@ Tokenizer load_named_tokenizer(const fs::path& named) {
   return Tokenizer::load(follow_run(named));
 }
 
-TextModel load_text_model(const fs::path& named) {
+TextModel load_text_model(const fs::path& named, const ExpertMemory& memory) {
   if (is_gguf_path(named)) {
     const GgufFile file(named);
     Tokenizer tokenizer{gguf_tokenizer_spec(file)};
     LoadedModel model = load_gguf_model(file);
-    PageWarmer warmer(model.config, model.weights);
-    return {named, std::move(model.config), std::move(model.weights), std::move(tokenizer),
-            std::move(warmer)};
+    auto cache = hold_experts(model.expert_pack, model.config, model.weights, memory);
+    PageWarmer warmer(model.config, model.weights, cache == nullptr);
+    return {named,
+            std::move(model.config),
+            std::move(model.weights),
+            std::move(tokenizer),
+            std::move(warmer),
+            std::move(cache)};
   }
   fs::path folder = find_model_folder(named);
   Tokenizer tokenizer = Tokenizer::load(folder);  // first: a fault here shows before large files are opened
   LoadedModel model = load_model(folder);
+  (void)hold_experts(model.expert_pack, model.config, model.weights, memory);
   PageWarmer warmer(model.config, model.weights);
   return {std::move(folder), std::move(model.config), std::move(model.weights), std::move(tokenizer),
           std::move(warmer)};

@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <vector>
 
+#include "infer/expert_memory.h"
 #include "infer/page_warmer.h"
 #include "model/load.h"
 #include "text/tokenizer.h"
@@ -18,6 +20,8 @@ struct TextModel {
   TransformerWeights weights;
   Tokenizer tokenizer;
   PageWarmer warmer{};
+  std::shared_ptr<ExpertCache> expert_cache =
+      nullptr;  // that experts are read through; null: they are mapped
 
   /// Tokens that end an answer: the config's, and the tokenizer's own.
   [[nodiscard]] std::vector<std::int64_t> end_of_text() const;
@@ -33,7 +37,9 @@ std::filesystem::path find_model_folder(const std::filesystem::path& named);
 
 /// Maps the weights (see `load_model`) and reads the tokenizer. Throws `Error` naming the file that is
 /// missing or wrong.
-TextModel load_text_model(const std::filesystem::path& named);
+/// @param memory  how the experts of a packed model are held; asking for something with another throws
+/// `UsageError`
+TextModel load_text_model(const std::filesystem::path& named, const ExpertMemory& memory = {});
 
 /// Calls `use`; when it ends in `NonFiniteLogits` and a weight is to blame, throws an `Error` that names the
 /// folder and the weight instead.

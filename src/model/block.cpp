@@ -37,27 +37,39 @@ Tensor Block::forward(const Context& context, const Tensor& x, const Sequences& 
   const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, input);
   const Tensor attention = mla_.forward(context, normed, sequences, saved != nullptr ? &saved->mla : nullptr);
   if (saved != nullptr) saved->x = kept;
-  return feed_forward(context, sum(context, input, attention), sequences, saved, load);
+  return feed_forward(context, sum(context, input, attention), sequences, saved, load, nullptr);
 }
 
 Tensor Block::forward_cached(const Context& context, const Tensor& x,
-                             const CachedTokens<LatentCacheLayer>& batch,
-                             std::vector<std::int64_t>* load) const {
+                             const CachedTokens<LatentCacheLayer>& batch, std::vector<std::int64_t>* load,
+                             const Block* next) const {
   const Tensor normed = norm_forward(context, config_.rms_norm_eps, weights_.input_layernorm, x);
   const Tensor middle = sum(context, x, mla_.forward_cached(context, normed, batch));
-  return feed_forward(context, middle, batch.sequences, nullptr, load);
+  return feed_forward(context, middle, batch.sequences, nullptr, load, next);
+}
+
+void Block::guess_experts(const Context& context, const Tensor& middle) const {
+  const Moe* moe = std::get_if<Moe>(&feed_forward_);
+  if (moe != nullptr && moe->wants_guesses(context))
+    moe->expect(context,
+                norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle));
 }
 
 Tensor Block::feed_forward(const Context& context, const Tensor& sum_of_both, const Sequences& sequences,
-                           Saved* saved, std::vector<std::int64_t>* load) const {
+                           Saved* saved, std::vector<std::int64_t>* load, const Block* next) const {
   Kept kept;
   const Tensor middle = keep_rounded(context, sum_of_both, kept);
   if (saved != nullptr) saved->middle = kept;
   const Tensor normed =
       norm_forward(context, config_.rms_norm_eps, weights_.post_attention_layernorm, middle);
+  const auto guess = [&] {
+    if (next != nullptr) next->guess_experts(context, middle);
+  };
   if (const Moe* moe = std::get_if<Moe>(&feed_forward_))
-    return sum(context, middle,
-               moe->forward(context, normed, sequences, saved != nullptr ? &saved->moe : nullptr, load));
+    return sum(
+        context, middle,
+        moe->forward(context, normed, sequences, saved != nullptr ? &saved->moe : nullptr, load, guess));
+  guess();
   return sum(context, middle,
              std::get<Mlp>(feed_forward_).forward(context, normed, saved != nullptr ? &saved->mlp : nullptr));
 }

@@ -57,8 +57,9 @@ class Block {
 
   /// Tokens that follow those in their sequences' caches, which grow by them.
   /// @param load  as in `forward`
+  /// @param next  the block after this one, if there is one: told early which experts it will probably use
   Tensor forward_cached(const Context& context, const Tensor& x, const CachedTokens<LatentCacheLayer>& batch,
-                        std::vector<std::int64_t>* load = nullptr) const;
+                        std::vector<std::int64_t>* load = nullptr, const Block* next = nullptr) const;
 
  private:
   /// @param meanwhile  see `Moe::backward_input`
@@ -70,8 +71,14 @@ class Block {
                          BlockWeights& grads) const;
 
   /// m + FFN(norm(m)), with m the sum of both as it is kept.
+  /// @param next  as in `forward_cached`
   Tensor feed_forward(const Context& context, const Tensor& sum_of_both, const Sequences& sequences,
-                      Saved* saved, std::vector<std::int64_t>* load) const;
+                      Saved* saved, std::vector<std::int64_t>* load, const Block* next) const;
+  /// Where experts are read from disk, has those read ahead that this block would choose if what the block
+  /// before it and its own attention will add to `middle` changed nothing. Residual streams change slowly
+  /// from layer to layer, so most such guesses are right in trained models (Eliseev and Mazur, arXiv
+  /// 2312.17238, section 3.2).
+  void guess_experts(const Context& context, const Tensor& middle) const;
 
   const ModelConfig& config_;
   const BlockWeights& weights_;

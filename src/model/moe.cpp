@@ -9,6 +9,7 @@ namespace fathom {
 
 Moe::Moe(const ModelConfig& config, const MoeWeights& weights, std::int64_t layer)
     : config_(config),
+      weights_(weights),
       layer_(layer),
       router_(config, weights),
       shared_(weights.shared_experts),
@@ -20,7 +21,7 @@ Tensor Moe::shared_forward(const Context& context, const Tensor& x, Saved* saved
 }
 
 Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
-                    std::vector<std::int64_t>* load) const {
+                    std::vector<std::int64_t>* load, const std::function<void()>& meanwhile) const {
   experts_.check(context, layer_);
   const Routing routing = router_.forward(context, x, sequences, saved != nullptr ? &saved->router : nullptr);
   if (load != nullptr) {
@@ -30,17 +31,36 @@ Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& se
   if (context.expert_peers != nullptr) return forward_with_peers(context, x, routing, saved);
 
   const ExpertGroups groups = group_by_expert(routing);
-  const Tensor out = through_experts(context, linear_input(context, x, kDispatchFormat), groups, saved);
+  std::optional<StreamedExperts::Reading> reading = read_experts(context, groups, saved);
+  if (meanwhile) meanwhile();
   Tensor y = shared_forward(context, x, saved);
+  const Tensor out = through_experts(context, linear_input(context, x, kDispatchFormat), groups, saved,
+                                     reading ? &*reading : nullptr);
   add_rows_back(context, groups, out, routing.gates, y);
   if (saved != nullptr) saved->groups = groups;
   return y;
 }
 
+bool Moe::wants_guesses(const Context& context) const {
+  // Experts of peers' tokens are not known here.
+  return weights_.streamed != nullptr && weights_.streamed->wants_guesses() &&
+         context.expert_peers == nullptr;
+}
+
+void Moe::expect(const Context& context, const Tensor& x) const {
+  weights_.streamed->expect(router_.forward(context, x, Sequences::uniform(1, x.dim(0)), nullptr));
+}
+
+std::optional<StreamedExperts::Reading> Moe::read_experts(const Context& context, const ExpertGroups& groups,
+                                                          const Saved* saved) const {
+  if (saved != nullptr || context.precision != Precision::f32) return std::nullopt;
+  return experts_.read(groups);
+}
+
 Tensor Moe::through_experts(const Context& context, const Kept& input, const ExpertGroups& groups,
-                            Saved* saved) const {
+                            Saved* saved, StreamedExperts::Reading* reading) const {
   if (saved == nullptr && context.precision == Precision::f32)
-    return experts_.infer(context, input.f32(context), groups);
+    return experts_.infer(context, input.f32(context), groups, reading);
   return experts_.forward(context, input, groups, saved != nullptr ? &saved->experts : nullptr);
 }
 
@@ -53,7 +73,8 @@ Tensor Moe::forward_with_peers(const Context& context, const Tensor& x, const Ro
   const Kept rows = arriving();
   const ExpertChoices& arrived = route->arrived();
   const ExpertGroups groups = group_by_expert(arrived, config_.n_routed_experts);
-  const Tensor out = through_experts(context, rows, groups, saved);
+  std::optional<StreamedExperts::Reading> reading = read_experts(context, groups, saved);
+  const Tensor out = through_experts(context, rows, groups, saved, reading ? &*reading : nullptr);
   Tensor sums = Tensor::zeros({groups.tokens(), config_.hidden_size});
   add_rows_back(context, groups, out, arrived.gates, sums);
   route->combine(context, sums, Direction::forward)(y);

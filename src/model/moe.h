@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/config.h"
@@ -14,6 +15,7 @@
 #include "model/routed_experts.h"
 #include "model/router.h"
 #include "model/sequences.h"
+#include "model/streamed_experts.h"
 #include "model/weights.h"
 #include "tensor/tensor.h"
 
@@ -54,8 +56,14 @@ class Moe {
 
   /// `saved` null: nothing is kept, and the weights may be of any type that kernels/linear.h reads.
   /// @param load  where given, [n_routed_experts] counts of this call are added to it
+  /// @param meanwhile  if wanted: called once, when what experts are read from disk is being read
   Tensor forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved,
-                 std::vector<std::int64_t>* load = nullptr) const;
+                 std::vector<std::int64_t>* load = nullptr,
+                 const std::function<void()>& meanwhile = {}) const;
+  /// Whether `expect` is of use.
+  [[nodiscard]] bool wants_guesses(const Context& context) const;
+  /// `x` is about what `forward` will be given next: experts that are read from disk are read ahead.
+  void expect(const Context& context, const Tensor& x) const;
   /// dx for dy [tokens, hidden], through shared experts, routed experts, gates and `balance_alpha` times the
   /// sequence-wise balance loss; fills `deltas`. The weights are f32.
   /// @param meanwhile  if wanted: called once, when `deltas` has what gradients of the experts' weights are
@@ -82,12 +90,16 @@ class Moe {
   /// Zeros where there are none.
   Tensor shared_forward(const Context& context, const Tensor& x, Saved* saved) const;
   /// Outputs of the experts that are here, [rows, hidden] in grouped order.
-  Tensor through_experts(const Context& context, const Kept& input, const ExpertGroups& groups,
-                         Saved* saved) const;
+  Tensor through_experts(const Context& context, const Kept& input, const ExpertGroups& groups, Saved* saved,
+                         StreamedExperts::Reading* reading) const;
+  /// Begins to read experts where they are streamed.
+  std::optional<StreamedExperts::Reading> read_experts(const Context& context, const ExpertGroups& groups,
+                                                       const Saved* saved) const;
   Tensor forward_with_peers(const Context& context, const Tensor& x, const Routing& routing,
                             Saved* saved) const;
 
   const ModelConfig& config_;
+  const MoeWeights& weights_;
   std::int64_t layer_;
   Router router_;
   Mlp shared_;

@@ -66,6 +66,16 @@ Tensor gather(const Tensor& x, const ExpertGroups& groups, std::int64_t begin, s
   return gathered;
 }
 
+/// The tiles of those experts that are meant.
+std::vector<ExpertTile> tiles_of(const ExpertGroups& groups, const std::vector<const MlpWeights*>& experts,
+                                 std::int64_t columns) {
+  std::vector<ExpertTile> tiles = cut_for_outputs(groups, columns);
+  std::erase_if(tiles, [&](const ExpertTile& tile) {
+    return experts[static_cast<std::size_t>(tile.expert)] == nullptr;
+  });
+  return tiles;
+}
+
 /// The products of all experts, collected to be run together.
 class ExpertProducts {
  public:
@@ -154,67 +164,90 @@ Tensor RoutedExperts::forward(const Context& context, const Kept& input, const E
   return out;
 }
 
-/// silu(gate) · up of every grouped row, [tokens * top_k, moe_intermediate].
-Tensor RoutedExperts::up(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
+/// silu(gate) · up of the experts' grouped rows, [tokens * top_k, moe_intermediate].
+Tensor RoutedExperts::up(const Inference& inference) const {
+  const ExpertGroups& groups = inference.groups;
+  ThreadPool& pool = inference.context.pool;
   const std::int64_t width = config_.moe_intermediate_size;
   Tensor product = Tensor::empty({groups.rows(), width});  // holds the gates first
   Tensor ups = Tensor::empty(product.shape());
-  const std::vector<ExpertTile> tiles = cut_for_outputs(groups, width);
-  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
+  const std::vector<ExpertTile> tiles = tiles_of(groups, inference.experts, width);
+  pool.parallel_for(tiles.size(), [&](std::size_t index) {
     const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
-    const Tensor inputs = gather(x, groups, tile.begin, tile.end);
+    const MlpWeights& expert = *inference.experts[static_cast<std::size_t>(tile.expert)];
+    const Tensor inputs = gather(inference.x, groups, tile.begin, tile.end);
     const std::int64_t first = tile.begin * width + tile.column_begin;
-    tile_linear(context.pool, tile, inputs.f32(), expert.gate_proj.matrix(), product.f32() + first, width);
-    tile_linear(context.pool, tile, inputs.f32(), expert.up_proj.matrix(), ups.f32() + first, width);
+    tile_linear(pool, tile, inputs.f32(), expert.gate_proj.matrix(), product.f32() + first, width);
+    tile_linear(pool, tile, inputs.f32(), expert.up_proj.matrix(), ups.f32() + first, width);
     const bool whole_rows = tile.columns() == width;
     for (std::int64_t r = 0; r < (whole_rows ? 1 : tile.rows()); ++r) {
       float* place = product.f32() + first + r * width;
-      kernels::swiglu_forward(context.pool, place, ups.f32() + first + r * width,
+      kernels::swiglu_forward(pool, place, ups.f32() + first + r * width,
                               whole_rows ? tile.rows() * width : tile.columns(), place);
     }
   });
   return product;
 }
 
-std::optional<Tensor> RoutedExperts::infer_quantized(const Context& context, const Tensor& x,
-                                                     const ExpertGroups& groups) const {
-  const std::int64_t hidden = x.dim(1);
-  Tensor out = Tensor::empty({groups.rows(), hidden});
+bool RoutedExperts::infer_quantized(Inference& inference) {
+  const ExpertGroups& groups = inference.groups;
+  const std::int64_t hidden = inference.x.dim(1);
   std::vector<kernels::QuantMlp> experts;
   for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e) {
     const std::int64_t begin = groups.offsets[e];
     const std::int64_t end = groups.offsets[e + 1];
-    if (begin == end) continue;
-    const MlpWeights& expert = weights_.experts[e];
+    if (begin == end || inference.experts[e] == nullptr) continue;
+    const MlpWeights& expert = *inference.experts[e];
     const kernels::QuantMlp mlp{expert.gate_proj.matrix(),
                                 expert.up_proj.matrix(),
                                 expert.down_proj.matrix(),
                                 groups.token_of_row.data() + begin,
                                 end - begin,
-                                out.f32() + begin * hidden};
-    if (!kernels::is_quant_mlp(mlp.gate, mlp.up, mlp.down)) return std::nullopt;
+                                inference.out.f32() + begin * hidden};
+    if (!kernels::is_quant_mlp(mlp.gate, mlp.up, mlp.down)) return false;
     experts.push_back(mlp);
   }
-  kernels::quant_mlps(context.pool, experts,
-                      kernels::quantize_rows(context.pool, x.f32(), x.dim(0), hidden, hidden));
-  return out;
+  ThreadPool& pool = inference.context.pool;
+  if (!inference.quantized)
+    inference.quantized = kernels::quantize_rows(pool, inference.x.f32(), inference.x.dim(0), hidden, hidden);
+  kernels::quant_mlps(pool, experts, *inference.quantized);
+  return true;
 }
 
-Tensor RoutedExperts::infer(const Context& context, const Tensor& x, const ExpertGroups& groups) const {
-  const std::int64_t hidden = x.dim(1);
-  if (hidden % kernels::ActivationBlock::kValues == 0)
-    if (std::optional<Tensor> quantized = infer_quantized(context, x, groups)) return *quantized;
-  const Tensor product = up(context, x, groups);
-  Tensor out = Tensor::empty({groups.rows(), hidden});
-  const std::vector<ExpertTile> tiles = cut_for_outputs(groups, hidden);
-  context.pool.parallel_for(tiles.size(), [&](std::size_t index) {
+void RoutedExperts::infer_some(Inference& inference) const {
+  const std::int64_t hidden = inference.x.dim(1);
+  if (hidden % kernels::ActivationBlock::kValues == 0 && infer_quantized(inference)) return;
+  const Tensor product = up(inference);
+  ThreadPool& pool = inference.context.pool;
+  const std::vector<ExpertTile> tiles = tiles_of(inference.groups, inference.experts, hidden);
+  pool.parallel_for(tiles.size(), [&](std::size_t index) {
     const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = weights_.experts[static_cast<std::size_t>(tile.expert)];
-    tile_linear(context.pool, tile, product.f32() + tile.begin * product.dim(1), expert.down_proj.matrix(),
-                out.f32() + tile.begin * hidden + tile.column_begin, hidden);
+    const MlpWeights& expert = *inference.experts[static_cast<std::size_t>(tile.expert)];
+    tile_linear(pool, tile, product.f32() + tile.begin * product.dim(1), expert.down_proj.matrix(),
+                inference.out.f32() + tile.begin * hidden + tile.column_begin, hidden);
   });
-  return out;
+}
+
+std::optional<StreamedExperts::Reading> RoutedExperts::read(const ExpertGroups& groups) const {
+  if (weights_.streamed == nullptr) return std::nullopt;
+  return weights_.streamed->read(groups);
+}
+
+Tensor RoutedExperts::infer(const Context& context, const Tensor& x, const ExpertGroups& groups,
+                            StreamedExperts::Reading* reading) const {
+  Inference inference{context, x, groups, {}, {}, Tensor::empty({groups.rows(), x.dim(1)})};
+  if (reading == nullptr) {
+    for (const MlpWeights& expert : weights_.experts) inference.experts.push_back(&expert);
+    infer_some(inference);
+    return inference.out;
+  }
+  while (true) {
+    const std::vector<StreamedExperts::Reading::Expert> wave = reading->next_wave();
+    if (wave.empty()) return inference.out;
+    inference.experts.assign(weights_.experts.size(), nullptr);
+    for (const auto& [expert, weights] : wave) inference.experts[expert] = &weights;
+    infer_some(inference);
+  }
 }
 
 RoutedExperts::InputGradients RoutedExperts::backward_input(const Context& context, const Kept& dy,

@@ -3,11 +3,14 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
+#include "kernels/quant_rows.h"
 #include "model/config.h"
 #include "model/context.h"
 #include "model/expert_groups.h"
 #include "model/kept.h"
+#include "model/streamed_experts.h"
 #include "model/weights.h"
 #include "tensor/tensor.h"
 
@@ -46,7 +49,11 @@ class RoutedExperts {
   /// @param saved  null: nothing is kept
   Tensor forward(const Context& context, const Kept& input, const ExpertGroups& groups, Saved* saved) const;
   /// The same in f32 for weights of any type, and where rows may be few.
-  Tensor infer(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
+  /// @param reading  of `read`: experts are taken as they come, which changes no bit
+  Tensor infer(const Context& context, const Tensor& x, const ExpertGroups& groups,
+               StreamedExperts::Reading* reading = nullptr) const;
+  /// Begins to read the experts that have rows; nothing where they are not streamed.
+  [[nodiscard]] std::optional<StreamedExperts::Reading> read(const ExpertGroups& groups) const;
 
   struct InputGradients {
     Tensor rows;   // [rows, hidden], at the input, in grouped order
@@ -62,10 +69,19 @@ class RoutedExperts {
                        const Deltas& deltas, MoeWeights& grads) const;
 
  private:
-  Tensor up(const Context& context, const Tensor& x, const ExpertGroups& groups) const;
-  /// `infer` where every expert that has rows has weights in block types; else nothing.
-  std::optional<Tensor> infer_quantized(const Context& context, const Tensor& x,
-                                        const ExpertGroups& groups) const;
+  /// What some experts are given, and where their rows go.
+  struct Inference {
+    const Context& context;
+    const Tensor& x;
+    const ExpertGroups& groups;
+    std::vector<const MlpWeights*> experts;           // [n_routed_experts], null for those that are not meant
+    std::optional<kernels::QuantizedRows> quantized;  // x, made when first wanted
+    Tensor out;                                       // [rows, hidden]
+  };
+  void infer_some(Inference& inference) const;
+  /// The same where all of them have weights in block types; false: they have not.
+  static bool infer_quantized(Inference& inference);
+  Tensor up(const Inference& inference) const;
 
   const ModelConfig& config_;
   const MoeWeights& weights_;

@@ -59,7 +59,8 @@ Tensor Transformer::forward_cached(const Context& context, std::span<const std::
     std::ranges::transform(batch.caches, layers.begin(),
                            [i](LatentCache* cache) { return &cache->layers[i]; });
     x = block.forward_cached(context, x, {sequences, layers},
-                             counts != nullptr && block.is_moe() ? &(*counts)[moe_layer++] : nullptr);
+                             counts != nullptr && block.is_moe() ? &(*counts)[moe_layer++] : nullptr,
+                             i + 1 < stage_.blocks().size() ? &stage_.blocks()[i + 1] : nullptr);
   }
   return norm_forward(context, config_.rms_norm_eps, weights_.norm, x);
 }

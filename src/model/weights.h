@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "tensor/tensor.h"
 
 namespace fathom {
+
+class StreamedExperts;
 
 /// The matrix of one linear map, [out, in] in whatever type it is stored; FP8 ones come with their block
 /// scales.
@@ -49,6 +52,8 @@ struct MoeWeights {
   Tensor router;                   // [n_routed_experts, hidden], the centroids e_i
   Tensor e_score_correction_bias;  // [n_routed_experts], b_i, f32; only with noaux_tc
   std::vector<MlpWeights> experts;
+  /// What inference reads the experts through instead of where `experts` says; null: through nothing.
+  std::shared_ptr<const StreamedExperts> streamed;
   MlpWeights shared_experts;  // n_shared_experts * moe_intermediate_size wide; undefined when there are none
 };
 

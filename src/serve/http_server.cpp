@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <ctime>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 #include <utility>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "infer/expert_report.h"
 #include "serve/api_error.h"
 #include "serve/completion_json.h"
 #include "serve/completion_request.h"
@@ -57,8 +59,8 @@ ApiError refusal(const std::exception_ptr& error) {
 
 class HttpServer::Impl {
  public:
-  Impl(Engine& engine, const Tokenizer& tokenizer, HttpOptions options)
-      : engine_(engine), tokenizer_(tokenizer), options_(std::move(options)) {
+  Impl(Engine& engine, const Tokenizer& tokenizer, HttpOptions options, const ExpertCache* experts)
+      : engine_(engine), tokenizer_(tokenizer), options_(std::move(options)), experts_(experts) {
     server_.new_task_queue = [this] {
       return new httplib::ThreadPool(options_.max_connections + kSpareConnections);  // the server deletes it
     };
@@ -79,12 +81,15 @@ class HttpServer::Impl {
       const CacheHits hits = engine_.hits();
       const SpeculationStats drafts = engine_.speculation();
       respond(response, 200,
-              fmt::format(R"({{"status":"{}","requests":{},"waiting":{},"sending":{},"prompt_tokens":{},)"
-                          R"("cached_tokens":{},"drafted_tokens":{},"checked_tokens":{},)"
-                          R"("accepted_tokens":{}}})",
-                          is_draining_ ? "ending" : "ok", engine_.under_way(), engine_.waiting(),
-                          sending_.count(), hits.prompt_tokens, hits.cached_tokens, drafts.drafted,
-                          drafts.checked, drafts.accepted));
+              fmt::format(
+                  R"({{"status":"{}","requests":{},"waiting":{},"sending":{},"prompt_tokens":{},)"
+                  R"("cached_tokens":{},"drafted_tokens":{},"checked_tokens":{},)"
+                  R"("accepted_tokens":{}{}}})",
+                  is_draining_ ? "ending" : "ok", engine_.under_way(), engine_.waiting(), sending_.count(),
+                  hits.prompt_tokens, hits.cached_tokens, drafts.drafted, drafts.checked, drafts.accepted,
+                  experts_ == nullptr
+                      ? ""
+                      : fmt::format(R"(,"experts":{})", expert_report_json(experts_->stats()).dump())));
     });
     server_.set_exception_handler([](const auto&, auto& response, const std::exception_ptr& error) {
       respond(response, refusal(error));
@@ -169,6 +174,7 @@ class HttpServer::Impl {
   Engine& engine_;
   const Tokenizer& tokenizer_;
   HttpOptions options_;
+  const ExpertCache* experts_;
   std::int64_t started_ = std::time(nullptr);
   std::mutex random_mutex_;
   std::mt19937_64 random_{std::random_device{}()};
@@ -180,8 +186,9 @@ class HttpServer::Impl {
   std::thread listening_;
 };
 
-HttpServer::HttpServer(Engine& engine, const Tokenizer& tokenizer, const HttpOptions& options)
-    : impl_(std::make_unique<Impl>(engine, tokenizer, options)) {}
+HttpServer::HttpServer(Engine& engine, const Tokenizer& tokenizer, const HttpOptions& options,
+                       const ExpertCache* experts)
+    : impl_(std::make_unique<Impl>(engine, tokenizer, options, experts)) {}
 
 HttpServer::~HttpServer() = default;
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "infer/engine.h"
+#include "model/expert_cache.h"
 #include "text/tokenizer.h"
 
 namespace fathom {
@@ -23,7 +24,9 @@ struct HttpOptions {
 class HttpServer {
  public:
   /// Binds the port. Keeps references. Throws `Error` naming the address where that fails.
-  HttpServer(Engine& engine, const Tokenizer& tokenizer, const HttpOptions& options);
+  /// @param experts  what the model reads experts through, for GET /health; null: it does not
+  HttpServer(Engine& engine, const Tokenizer& tokenizer, const HttpOptions& options,
+             const ExpertCache* experts = nullptr);
   /// Ends what `drain` has not.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
