@@ -28,6 +28,7 @@ namespace {
 struct BenchOptions {
   LatentType cache_type = kDefaultCacheType;
   std::string model;
+  std::vector<std::string> lora;
   std::string synthetic;
   std::vector<std::int64_t> prompts = {256};
   std::vector<std::int64_t> depths = {0, 2048};
@@ -49,7 +50,7 @@ DType type_named(const std::string& name) {
 LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool,
                              std::shared_ptr<ExpertCache>& experts) {
   if (options.synthetic.empty()) {
-    TextModel model = load_text_model(options.model, options.expert_memory);
+    TextModel model = load_text_model(options.model, options.expert_memory, options.lora);
     model.warmer.finish();
     experts = std::move(model.expert_cache);
     return {std::move(model.config), std::move(model.weights)};
@@ -58,6 +59,7 @@ LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool,
   LoadedModel model{load_model_config(std::filesystem::is_directory(named) ? named / "config.json" : named),
                     {}};
   model.weights = synthetic_weights(pool, model.config, type_named(options.synthetic), 1);
+  add_named_adapters(model.config, model.weights, options.lora);
   return model;
 }
 
@@ -164,6 +166,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
   add_cache_type_option(*command, options->cache_type);
   add_expert_memory_option(*command, options->expert_memory);
+  add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->add_option("--picture", options->picture,
                       "Draw the measurements under this machine's roofline: an SVG file");

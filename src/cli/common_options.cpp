@@ -45,6 +45,15 @@ void add_cache_type_option(CLI::App& command, LatentType& type) {
       ->option_text("TYPE");
 }
 
+void add_lora_option(CLI::App& command, std::vector<std::string>& adapters) {
+  command
+      .add_option("--lora", adapters,
+                  "Folder of a LoRA adapter, as PEFT saves it, with FOLDER=SCALE added that much more or "
+                  "less; several add up")
+      ->option_text("FOLDER[=SCALE] ...")
+      ->allow_extra_args(false);
+}
+
 void add_speculation_options(CLI::App& command, std::string& speculate, std::string& draft_model,
                              std::int64_t& draft_tokens) {
   command

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "infer/expert_memory.h"
 #include "model/latent_cache.h"
@@ -35,6 +36,9 @@ void add_expert_memory_option(CLI::App& command, ExpertMemory& memory);
 
 /// Adds `--cache-type`; what `type` is now is its default.
 void add_cache_type_option(CLI::App& command, LatentType& type);
+
+/// Adds `--lora`, as every command that runs a model has it.
+void add_lora_option(CLI::App& command, std::vector<std::string>& adapters);
 
 /// Adds `--speculate`, `--draft-model` and `--draft-tokens`, as every command that generates has them.
 void add_speculation_options(CLI::App& command, std::string& speculate, std::string& draft_model,

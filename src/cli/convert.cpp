@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@
 #include "cli/common_options.h"
 #include "infer/text_model.h"
 #include "io/gguf.h"
+#include "model/adapters.h"
 #include "model/gguf_load.h"
 #include "model/gguf_save.h"
 #include "model/gguf_tokenizer.h"
@@ -35,6 +37,7 @@ namespace fs = std::filesystem;
 
 struct ConvertOptions {
   std::string model;
+  std::vector<std::string> lora;
   std::string output;
   std::string type = "bf16";
   std::string scales = "f32";
@@ -191,6 +194,11 @@ void convert(const ConvertOptions& options) {
     source.model.config.num_nextn_predict_layers = 0;
     source.model.weights.mtp.clear();
   }
+  if (!options.lora.empty()) {
+    ThreadPool pool(options.threads);
+    add_named_adapters(source.model.config, source.model.weights, options.lora);
+    merge_adapters(pool, source.model.config, source.model.weights);
+  }
   if (!source.tokenizer) log_warning("{}: has no tokenizer; neither will the result", options.model);
   if (is_gguf_path(options.output)) {
     write_gguf(options, source);
@@ -234,6 +242,7 @@ void add_convert(CLI::App& app) {
       "Put the routed experts into a file beside the .gguf file, from which they are read when they "
       "are used: for models larger than memory");
   command->add_flag("--overwrite", options->overwrite, "Replace what is there");
+  add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->callback([options] { convert(*options); });
 }

@@ -35,6 +35,7 @@ namespace {
 
 struct RunOptions {
   std::string model;
+  std::vector<std::string> lora;
   std::optional<std::string> prompt;
   std::optional<std::string> file;
   GenerationOptions generation;
@@ -162,7 +163,7 @@ void run(const RunOptions& options) {
     throw UsageError("an answer with a grammar ends where the grammar does: leave --ignore-eos out");
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
-  const TextModel model = load_text_model(options.model, options.expert_memory);
+  const TextModel model = load_text_model(options.model, options.expert_memory, options.lora);
   Session session(options, model);
   std::vector<std::int32_t> prompt = session.tokens();
   const std::vector<std::int32_t> added = model.tokenizer.encode(text, !options.no_special && prompt.empty());
@@ -241,6 +242,7 @@ void add_run(CLI::App& app) {
                       "File to keep the conversation in, with what the model has read of it");
   command->add_option("--load-session", options->load_session, "Such a file: the prompt goes on from there");
   add_grammar_options(*command, options->grammar);
+  add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");

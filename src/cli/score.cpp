@@ -25,6 +25,7 @@ namespace {
 
 struct ScoreOptions {
   std::string model;
+  std::vector<std::string> lora;
   std::optional<std::string> tokens;
   std::optional<std::string> text;
   std::optional<std::string> file;
@@ -74,7 +75,7 @@ void run_score(const ScoreOptions& options) {
       int{options.tokens.has_value()} + int{options.text.has_value()} + int{options.file.has_value()};
   if (given != 1) throw UsageError("give one of --tokens, --text and --file");
 
-  const TextModel model = load_text_model(options.model, options.expert_memory);
+  const TextModel model = load_text_model(options.model, options.expert_memory, options.lora);
   const std::vector<std::int32_t> tokens = tokens_to_score(options, model);
   const auto count = static_cast<std::int64_t>(tokens.size());
   require(count > 0, "no tokens to score");
@@ -109,6 +110,7 @@ void add_score(CLI::App& app) {
   command->add_option("--file", options->file, "A file with the text");
   add_cache_type_option(*command, options->cache_type);
   add_expert_memory_option(*command, options->expert_memory);
+  add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json,
                     "Print {\"tokens\": [...], \"logprobs\": [null, ...], \"perplexity\": x}");

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -37,6 +38,7 @@ namespace {
 
 struct ServeOptions {
   std::string model;
+  std::vector<std::string> lora;
   HttpOptions http;
   EngineOptions engine;
   std::int64_t cache_mib = 2048;
@@ -121,7 +123,7 @@ void serve(const ServeOptions& options, Communicator& job) {
   const ServingLayout layout = serving_layout(job.size(), options.prefill_processes);
   ExpertMemory expert_memory = options.expert_memory;
   expert_memory.reserved_bytes = static_cast<std::uint64_t>(options.cache_mib) << 20U;
-  const TextModel model = load_text_model(options.model, expert_memory);
+  const TextModel model = load_text_model(options.model, expert_memory, options.lora);
   PlacementOptions placement{options.redundant_experts, {}};
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
@@ -213,6 +215,7 @@ void add_serve(CLI::App& app) {
                       "File to write the counts of this run to, in the end");
   add_speculation_options(*command, options->speculate, options->draft_model,
                           options->speculation.most_drafts);
+  add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->callback([options] { run_in_job([&](Communicator& job) { serve(*options, job); }); });
 }

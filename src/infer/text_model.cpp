@@ -1,6 +1,9 @@
 #include "infer/text_model.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -9,6 +12,7 @@
 #include "infer/sampler.h"
 #include "io/checkpoint_folder.h"
 #include "io/gguf.h"
+#include "model/adapters.h"
 #include "model/gguf_load.h"
 #include "model/gguf_tokenizer.h"
 
@@ -51,7 +55,31 @@ Tokenizer load_named_tokenizer(const fs::path& named) {
   return Tokenizer::load(follow_run(named));
 }
 
-TextModel load_text_model(const fs::path& named, const ExpertMemory& memory) {
+void add_named_adapters(const ModelConfig& config, TransformerWeights& weights,
+                        std::span<const std::string> named) {
+  for (const std::string& text : named) {
+    std::string_view path = text;
+    double scale = 1.0;
+    std::error_code ignored;
+    const std::size_t sign = text.rfind('=');
+    if (sign != std::string::npos && !fs::exists(text, ignored)) {
+      path = path.substr(0, sign);
+      const std::string_view number = std::string_view(text).substr(sign + 1);
+      const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), scale);
+      if (error != std::errc() || end != number.data() + number.size() || !std::isfinite(scale))
+        throw UsageError(fmt::format("--lora {}: the scale is no number", printable(text)));
+    }
+    add_adapter(config, weights, read_adapter(path, config), scale);
+  }
+}
+
+TextModel load_text_model(const fs::path& named, const ExpertMemory& memory,
+                          std::span<const std::string> adapters) {
+  if (!adapters.empty()) {
+    TextModel model = load_text_model(named, memory);
+    add_named_adapters(model.config, model.weights, adapters);
+    return model;
+  }
   if (is_gguf_path(named)) {
     const GgufFile file(named);
     Tokenizer tokenizer{gguf_tokenizer_spec(file)};

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "infer/expert_memory.h"
@@ -37,9 +39,16 @@ std::filesystem::path find_model_folder(const std::filesystem::path& named);
 
 /// Maps the weights (see `load_model`) and reads the tokenizer. Throws `Error` naming the file that is
 /// missing or wrong.
-/// @param memory  how the experts of a packed model are held; asking for something with another throws
+/// @param memory    how the experts of a packed model are held; asking for something with another throws
 /// `UsageError`
-TextModel load_text_model(const std::filesystem::path& named, const ExpertMemory& memory = {});
+/// @param adapters  LoRA adapters to add, as `add_named_adapters` takes them
+TextModel load_text_model(const std::filesystem::path& named, const ExpertMemory& memory = {},
+                          std::span<const std::string> adapters = {});
+
+/// Adds adapters, each the folder that PEFT saved it to, with the scale of what it adds behind it: "FOLDER"
+/// or "FOLDER=0.5". Throws `UsageError` for a scale that is no number; see `read_adapter` and `add_adapter`.
+void add_named_adapters(const ModelConfig& config, TransformerWeights& weights,
+                        std::span<const std::string> named);
 
 /// Calls `use`; when it ends in `NonFiniteLogits` and a weight is to blame, throws an `Error` that names the
 /// folder and the weight instead.

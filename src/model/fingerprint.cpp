@@ -33,6 +33,13 @@ std::uint64_t model_fingerprint(const ModelConfig& config, const TransformerWeig
     add_samples(value, sum);
     if (scale != nullptr && scale->defined()) add_samples(*scale, sum);
   });
+  // What adapters add decides what latents are, too.
+  visit_linear_maps(config, shared, [&](const ParameterSpec& spec, const LinearWeight& map) {
+    if (!map.adapter.defined()) return;
+    sum.update(std::as_bytes(std::span(spec.name)));
+    sum.update(map.adapter.down.bytes());
+    sum.update(map.adapter.up.bytes());
+  });
   return sum.value();
 }
 

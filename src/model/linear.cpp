@@ -19,6 +19,21 @@ void add_bias(const LinearWeight& w, Tensor& y) {
     for (std::int64_t i = 0; i < y.dim(1); ++i) y.f32()[t * y.dim(1) + i] += bias[i];
 }
 
+void add_adapter(const Context& context, const LinearWeight& w, const float* x, Tensor& y) {
+  if (!w.adapter.defined()) return;
+  const std::int64_t tokens = y.dim(0);
+  const LowRank& low_rank = w.adapter;
+  Tensor inner = Tensor::empty({tokens, low_rank.rank()});
+  kernels::linear_forward(context.pool, x, tokens,
+                          {low_rank.down.data(), DType::f32, low_rank.rank(), low_rank.down.dim(1), nullptr},
+                          inner.f32());
+  Tensor added = Tensor::empty(y.shape());
+  kernels::linear_forward(context.pool, inner.f32(), tokens,
+                          {low_rank.up.data(), DType::f32, low_rank.up.dim(0), low_rank.rank(), nullptr},
+                          added.f32());
+  for (std::int64_t i = 0; i < y.size(); ++i) y.f32()[i] += added.f32()[i];
+}
+
 void check_input(const LinearWeight& w, const Shape& shape, std::int64_t columns) {
   if (columns != w.weight.dim(1) && shape.at(0) != 0) [[unlikely]]
     fail("an input of shape {} for a weight of shape {}", shape_text(shape), shape_text(w.weight.shape()));
@@ -74,12 +89,14 @@ Tensor linear_forward(const Context& context, const LinearWeight& w, const Tenso
   Tensor y = Tensor::empty({token_count(x), matrix.out});
   kernels::linear_forward(context.pool, x.f32(), token_count(x), matrix, y.f32());
   add_bias(w, y);
+  add_adapter(context, w, x.f32(), y);
   return y;
 }
 
 Tensor linear_forward(const Context& context, const LinearWeight& w, const Kept& x) {
   if (context.precision == Precision::f32) return linear_forward(context, w, x.f32(context));
   check_input(w, x.shape(), x.columns());
+  require(!w.adapter.defined(), "adapters are for f32 arithmetic: merge them into the weights to train on");
   Tensor y = Tensor::empty({x.rows(), w.weight.dim(0)});
   kernels::packed_gemm(context.pool, gemm_input(context), x.operand(), weight_operand(context, w), y.f32(),
                        y.dim(1), /*accumulate=*/false);

@@ -26,7 +26,8 @@ namespace fathom {
 /// @param format  of the scales, in FP8
 Kept linear_input(const Context& context, const Tensor& x, ScaleFormat format = ScaleFormat::f32);
 
-/// y[tokens, out] = x[tokens, in] · Wᵀ (+ bias). In f32 the weight may be of any type.
+/// y[tokens, out] = x[tokens, in] · Wᵀ (+ bias, and what an adapter adds). In f32 the weight may be of any
+/// type.
 Tensor linear_forward(const Context& context, const LinearWeight& w, const Tensor& x);
 Tensor linear_forward(const Context& context, const LinearWeight& w, const Kept& x);
 

@@ -10,6 +10,7 @@
 #include "kernels/latent_attention.h"
 #include "kernels/norm.h"
 #include "kernels/weight_rows.h"
+#include "model/absorbed_low_rank.h"
 #include "model/linear.h"
 #include "model/mla.h"
 
@@ -116,6 +117,8 @@ void Mla::attend_absorbed(const Context& context, const Tensor& q,
   } else {
     kernels::absorb_queries(context.pool, shape, kv_b, q.f32(), tokens, folded.f32());
   }
+  const LowRank& adapter = weights_.kv_b_proj.adapter;
+  if (adapter.defined()) fold_queries_more(context, config_, adapter, q.f32(), tokens, folded.f32());
   Tensor attended = Tensor::empty({tokens, heads, latent});
   for (std::int64_t s = first; s < last; ++s) {
     const std::int64_t begin = batch.begin(s) - batch.begin(first);
@@ -132,6 +135,7 @@ void Mla::attend_absorbed(const Context& context, const Tensor& q,
   } else {
     kernels::expand_values(context.pool, shape, kv_b, attended.f32(), tokens, out);
   }
+  if (adapter.defined()) unfold_values_more(context, config_, adapter, attended.f32(), tokens, out);
 }
 
 void Mla::attend_expanded(const Context& context, const Tensor& q, const LatentCacheLayer& cache,
@@ -160,8 +164,10 @@ void Mla::attend_expanded(const Context& context, const Tensor& q, const LatentC
   for (std::int64_t head = 0; head < heads; head += group) {
     const std::int64_t count = std::min(group, heads - head);
     const std::int64_t stride = count * head_width;
-    const float* w =
-        kernels::weight_rows_f32(kv_b, head * head_width, (head + count) * head_width, scratch.f32());
+    const float* w = rows_with_adapter(
+        context, weights_.kv_b_proj.adapter, head * head_width, (head + count) * head_width,
+        kernels::weight_rows_f32(kv_b, head * head_width, (head + count) * head_width, scratch.f32()),
+        scratch.f32());
     for (std::int64_t begin = 0; begin < length; begin += kWidenedRows) {
       const std::int64_t end = std::min(begin + kWidenedRows, length);
       kernels::load_latent_rows(context.pool, rows, begin, end, kernels::LatentPart::latent, widened.f32());

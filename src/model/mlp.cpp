@@ -10,7 +10,7 @@ Mlp::Mlp(const MlpWeights& weights) : weights_(weights) {}
 
 Tensor Mlp::forward(const Context& context, const Tensor& x, Saved* saved) const {
   const kernels::WeightMatrix down = weights_.down_proj.matrix();
-  if (saved == nullptr &&
+  if (saved == nullptr && !weights_.has_adapter() &&
       kernels::is_quant_mlp(weights_.gate_proj.matrix(), weights_.up_proj.matrix(), down)) {
     Tensor y = Tensor::empty({x.dim(0), down.out});
     const kernels::QuantMlp mlp{

@@ -10,11 +10,14 @@ namespace fathom {
 namespace {
 
 using Visit = std::function<void(const ParameterSpec&, Tensor& value, Tensor* scale)>;
+using VisitMap = std::function<void(const ParameterSpec&, LinearWeight& map)>;
 
 /// Walks the parameters of one model and names each.
 class Walk {
  public:
-  Walk(const ModelConfig& config, const Visit& visit) : config_(config), visit_(visit) {}
+  /// @param visit_map  called behind `visit` of a linear map's matrix; may be empty
+  Walk(const ModelConfig& config, const Visit& visit, const VisitMap& visit_map = {})
+      : config_(config), visit_(visit), visit_map_(visit_map) {}
 
   void run(TransformerWeights& weights) {
     weights.layers.resize(static_cast<std::size_t>(config_.num_hidden_layers));
@@ -44,14 +47,15 @@ class Walk {
     std::string_view name;
   };
 
-  void tensor(std::string name, std::initializer_list<Size> sizes, ParameterKind kind, Tensor& value,
-              Tensor* scale = nullptr) {
+  ParameterSpec tensor(std::string name, std::initializer_list<Size> sizes, ParameterKind kind, Tensor& value,
+                       Tensor* scale = nullptr) {
     ParameterSpec spec{std::move(name), {}, kind, layer_, index_++, expert_, {}};
     for (const Size& size : sizes) {
       spec.shape.push_back(size.value);
       spec.sizes += fmt::format("{}{}", spec.sizes.empty() ? "" : " × ", size.name);
     }
     visit_(spec, value, scale);
+    return spec;
   }
 
   /// "model.layers.3." and `rest`.
@@ -67,7 +71,9 @@ class Walk {
 
   void linear(std::string_view name, Size out, Size in, LinearWeight& w, bool bias = false,
               ParameterKind kind = ParameterKind::linear) {
-    tensor(at_layer(fmt::format("{}.weight", name)), {out, in}, kind, w.weight, &w.weight_scale_inv);
+    const ParameterSpec spec =
+        tensor(at_layer(fmt::format("{}.weight", name)), {out, in}, kind, w.weight, &w.weight_scale_inv);
+    if (visit_map_) visit_map_(spec, w);
     if (bias) tensor(at_layer(fmt::format("{}.bias", name)), {out}, ParameterKind::bias, w.bias);
   }
 
@@ -146,6 +152,7 @@ class Walk {
 
   const ModelConfig& config_;
   const Visit& visit_;
+  VisitMap visit_map_;
   std::int64_t layer_ = -1;
   std::int64_t expert_ = -1;
   std::size_t index_ = 0;  // of the next parameter
@@ -155,6 +162,12 @@ class Walk {
 
 void visit_parameters(const ModelConfig& config, TransformerWeights& weights, const Visit& visit) {
   Walk(config, visit).run(weights);
+}
+
+void visit_linear_maps(const ModelConfig& config, TransformerWeights& weights, const VisitMap& visit) {
+  Walk(
+      config, [](const ParameterSpec&, Tensor&, Tensor*) {}, visit)
+      .run(weights);
 }
 
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config) {

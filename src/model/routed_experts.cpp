@@ -13,6 +13,7 @@
 #include "kernels/swiglu.h"
 #include "model/expert_peers.h"
 #include "model/linear.h"
+#include "model/mlp.h"
 #include "numerics/block_scale.h"
 
 namespace fathom {
@@ -189,6 +190,24 @@ Tensor RoutedExperts::up(const Inference& inference) const {
   return product;
 }
 
+bool RoutedExperts::infer_adapted(Inference& inference) {
+  const ExpertGroups& groups = inference.groups;
+  bool has_adapter = false;
+  for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e)
+    has_adapter =
+        has_adapter || (groups.offsets[e] < groups.offsets[e + 1] && inference.experts[e]->has_adapter());
+  if (!has_adapter) return false;
+  for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e) {
+    const std::int64_t begin = groups.offsets[e];
+    const std::int64_t end = groups.offsets[e + 1];
+    if (begin == end) continue;
+    const Tensor own = Mlp(*inference.experts[e])
+                           .forward(inference.context, gather(inference.x, groups, begin, end), nullptr);
+    std::ranges::copy(own.values(), inference.out.rows(begin, end).f32());
+  }
+  return true;
+}
+
 bool RoutedExperts::infer_quantized(Inference& inference) {
   const ExpertGroups& groups = inference.groups;
   const std::int64_t hidden = inference.x.dim(1);
@@ -238,7 +257,7 @@ Tensor RoutedExperts::infer(const Context& context, const Tensor& x, const Exper
   Inference inference{context, x, groups, {}, {}, Tensor::empty({groups.rows(), x.dim(1)})};
   if (reading == nullptr) {
     for (const MlpWeights& expert : weights_.experts) inference.experts.push_back(&expert);
-    infer_some(inference);
+    if (!infer_adapted(inference)) infer_some(inference);
     return inference.out;
   }
   while (true) {

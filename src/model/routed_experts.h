@@ -79,6 +79,8 @@ class RoutedExperts {
     Tensor out;                                       // [rows, hidden]
   };
   void infer_some(Inference& inference) const;
+  /// All of them one after another where one that has rows has an adapter; false: none has.
+  static bool infer_adapted(Inference& inference);
   /// The same where all of them have weights in block types; false: they have not.
   static bool infer_quantized(Inference& inference);
   Tensor up(const Inference& inference) const;

@@ -18,6 +18,15 @@ namespace fathom {
 
 class StreamedExperts;
 
+/// What an adapter adds to a linear map (LoRA, arXiv 2106.09685): y += (x · downᵀ) · upᵀ.
+struct LowRank {
+  Tensor down;  // [rank, in], f32
+  Tensor up;    // [out, rank], f32, with the adapter's scale
+
+  [[nodiscard]] bool defined() const { return down.defined(); }
+  [[nodiscard]] std::int64_t rank() const { return down.dim(0); }
+};
+
 /// The matrix of one linear map, [out, in] in whatever type it is stored; FP8 ones come with their block
 /// scales.
 struct LinearWeight {
@@ -25,6 +34,7 @@ struct LinearWeight {
   Tensor weight_scale_inv;  // [ceil(out / 128), ceil(in / 128)], f32, only for f8_e4m3
   Tensor bias;              // [out], f32, only with attention_bias
   BlockScaled fp8;          // the codes of an f32 `weight` that trains in FP8 (model/fp8_weights.h)
+  LowRank adapter;          // beside `weight` (model/adapters.h): for inference alone
 
   [[nodiscard]] kernels::WeightMatrix matrix() const;
 };
@@ -46,6 +56,10 @@ struct MlpWeights {
   LinearWeight gate_proj;  // [intermediate, hidden]
   LinearWeight up_proj;    // [intermediate, hidden]
   LinearWeight down_proj;  // [hidden, intermediate]
+
+  [[nodiscard]] bool has_adapter() const {
+    return gate_proj.adapter.defined() || up_proj.adapter.defined() || down_proj.adapter.defined();
+  }
 };
 
 struct MoeWeights {
@@ -101,6 +115,11 @@ struct ParameterSpec {
 /// tied embeddings `lm_head` is not visited. The MTP modules' copies of embedding and head are not visited.
 void visit_parameters(const ModelConfig& config, TransformerWeights& weights,
                       const std::function<void(const ParameterSpec&, Tensor& value, Tensor* scale)>& visit);
+
+/// Visits the linear maps of attention and feed-forward networks, MTP modules' too: those that adapters may
+/// be of. @param spec  of the map's matrix
+void visit_linear_maps(const ModelConfig& config, TransformerWeights& weights,
+                       const std::function<void(const ParameterSpec& spec, LinearWeight& map)>& visit);
 
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
 

@@ -40,6 +40,28 @@ class ConvertTest : public testing::Test {
   test::TemporaryFolder folder_;
 };
 
+TEST_F(ConvertTest, MergedAdaptersAreThoseThatAreAdded) {
+  const auto original = test::tiny_checkpoint("tiny_f32");
+  const std::string adapter = test::tiny_checkpoint("tiny_lora");
+  const auto logprobs = [](const std::filesystem::path& model, std::vector<std::string> options) {
+    std::vector<std::string> arguments = {"score", model, "--text", "It was the best of times", "--json"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const test::ProgramResult result = test::run_fathom(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return parse_json(result.out, "score --json").at("logprobs");
+  };
+  const Json added = logprobs(original, {"--lora", adapter});
+  const Json merged = logprobs(convert(original, "merged", {"--type", "f32", "--lora", adapter}), {});
+  EXPECT_NE(added, logprobs(original, {}));
+  ASSERT_EQ(added.size(), merged.size());
+  for (std::size_t i = 1; i < added.size(); ++i)
+    EXPECT_NEAR(added[i].get<double>(), merged[i].get<double>(), 1e-4);
+  EXPECT_CLEAN_FAILURE(test::run_fathom({"score", original, "--text", "x", "--lora", "/nonexistent"}), 1,
+                       "/nonexistent: holds no adapter_config.json");
+  EXPECT_CLEAN_FAILURE(test::run_fathom({"score", original, "--text", "x", "--lora", adapter + "=many"}), 2,
+                       "the scale is no number");
+}
+
 TEST_F(ConvertTest, ThereAndBackGivesTheSameScoresAndTokens) {
   const auto original = test::tiny_checkpoint("tiny_f32");
   const auto gguf = convert(original, "m.gguf", {"--type", "f32"});

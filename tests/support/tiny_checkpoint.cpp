@@ -19,9 +19,8 @@ fs::path tiny_checkpoint(const std::string& name) {
 
 std::vector<TinyExpectation> tiny_expectations(const std::string& name) {
   std::vector<TinyExpectation> expectations;
-  const bool is_fp8 = name == "tiny_fp8";
-  const Json expected = read_json_file(
-      golden(is_fp8 ? "infer/goldens/tiny_fp8_expected.json" : "infer/goldens/tiny_expected.json"));
+  const std::string file = name == "tiny_fp8" || name == "tiny_lora" ? name : "tiny";
+  const Json expected = read_json_file(golden("infer/goldens/" + file + "_expected.json"));
   for (const Json& json : expected.at(name)) {
     TinyExpectation& one = expectations.emplace_back();
     one.prompt = json.at("prompt");

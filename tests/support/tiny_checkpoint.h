@@ -9,7 +9,7 @@
 namespace fathom::test {
 
 /// What transformers makes of a prompt with a checkpoint of tests/infer/goldens (make_tiny_checkpoint.py,
-/// make_tiny_fp8_checkpoint.py).
+/// make_tiny_fp8_checkpoint.py), or with tiny_f32 and an adapter (make_tiny_lora.py).
 struct TinyExpectation {
   std::string prompt;
   std::vector<std::int32_t> ids;
@@ -19,7 +19,8 @@ struct TinyExpectation {
   std::string answer;
 };
 
-/// "tiny_f32" (one file), "tiny_bf16" (three shards) or "tiny_fp8" (E4M3 with partial blocks, tied head).
+/// "tiny_f32" (one file), "tiny_bf16" (three shards) or "tiny_fp8" (E4M3 with partial blocks, tied head); of
+/// adapters "tiny_lora" (experts stacked) or "tiny_lora_experts" (the same with experts of their own).
 std::filesystem::path tiny_checkpoint(const std::string& name);
 std::vector<TinyExpectation> tiny_expectations(const std::string& name);
 
