@@ -141,6 +141,7 @@ std::uint64_t write_expert_pack(ThreadPool& pool, const std::filesystem::path& p
   const std::vector<PackedLayer> layers = moe_layers_of(config, views);
   require(!layers.empty(), "{}: the model has no routed experts to pack: convert it without", path.string());
   std::vector<RecordGroup> groups;
+  groups.reserve(layers.size());
   for (const PackedLayer& layer : layers)
     groups.push_back({.key = layer.layer,
                       .records = config.n_routed_experts,
