@@ -240,16 +240,29 @@ void encode_q8_0(const float* values, std::int64_t count, void* target) {
   }
 }
 
-/// Weights of errors from the importance of columns: mean 1, and nowhere below a millionth.
-void load_weights(const float* importance, std::size_t count, std::array<float, kChunk>& weights) {
-  weights.fill(1.0F);
-  if (importance == nullptr) return;
+/// Weights of errors: `by` over its mean, and nowhere below a millionth. @return whether that makes sense
+template <typename By>
+bool load_weights(std::size_t count, const By& by, std::array<float, kChunk>& weights) {
   double sum = 0.0;
-  for (std::size_t i = 0; i < count; ++i) sum += importance[i];
+  for (std::size_t i = 0; i < count; ++i) sum += by(i);
   const double mean = sum / static_cast<double>(count);
-  if (!std::isfinite(mean) || mean <= 0.0) return;
-  for (std::size_t i = 0; i < count; ++i)
-    weights[i] = std::max(static_cast<float>(importance[i] / mean), 1e-6F);
+  if (!std::isfinite(mean) || mean <= 0.0) return false;
+  for (std::size_t i = 0; i < count; ++i) weights[i] = std::max(static_cast<float>(by(i) / mean), 1e-6F);
+  return true;
+}
+
+/// Weights of errors by importance. Where none is known or it makes no sense: of Q2_K and Q3_K, whose few
+/// codes cannot fit all values, magnitudes, as large weights matter more to a model (docs/quantization.md has
+/// perplexities); of others all alike.
+void load_weights(DType dtype, const float* values, const float* importance, std::size_t count,
+                  std::array<float, kChunk>& weights) {
+  weights.fill(1.0F);
+  if (importance != nullptr && load_weights(
+                                   count, [&](std::size_t i) { return importance[i]; }, weights))
+    return;
+  if (dtype == DType::q2_k || dtype == DType::q3_k)
+    load_weights(
+        count, [&](std::size_t i) { return std::abs(values[i]); }, weights);
 }
 
 /// The largest value whose scale an F16 holds in each type, on the safe side.
@@ -272,7 +285,7 @@ void encode_blocks(DType dtype, const float* values, std::int64_t count, const f
   std::array<float, kChunk> weights;
   for (std::int64_t at = 0; at < count; at += kChunk) {
     const auto size = static_cast<std::size_t>(std::min(kChunk, count - at));
-    load_weights(importance != nullptr ? importance + at : nullptr, size, weights);
+    load_weights(dtype, values + at, importance != nullptr ? importance + at : nullptr, size, weights);
     if (size == kChunk) {
       HWY_DYNAMIC_DISPATCH(Encode)(dtype, values + at, weights.data(), bytes);
       bytes += chunk_bytes;
