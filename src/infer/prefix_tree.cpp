@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <ranges>
 
 namespace fathom {
 
@@ -108,8 +107,8 @@ PrefixTree::Removed PrefixTree::remove(Node& leaf) {
   Removed removed{leaf.page, {}};
   std::vector<const Edge*> way;
   for (const Node* node = &leaf; node->parent != nullptr; node = node->parent) way.push_back(node->edge);
-  for (const Edge* edge : way | std::views::reverse)
-    removed.tokens.insert(removed.tokens.end(), edge->begin(), edge->end());
+  std::ranges::reverse(way);
+  for (const Edge* edge : way) removed.tokens.insert(removed.tokens.end(), edge->begin(), edge->end());
   take_out(leaf);
   return removed;
 }
