@@ -256,6 +256,7 @@ Tensor RoutedExperts::infer(const Context& context, const Tensor& x, const Exper
                             StreamedExperts::Reading* reading) const {
   Inference inference{context, x, groups, {}, {}, Tensor::empty({groups.rows(), x.dim(1)})};
   if (reading == nullptr) {
+    inference.experts.reserve(weights_.experts.size());
     for (const MlpWeights& expert : weights_.experts) inference.experts.push_back(&expert);
     if (!infer_adapted(inference)) infer_some(inference);
     return inference.out;
