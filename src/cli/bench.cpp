@@ -83,10 +83,8 @@ nlohmann::ordered_json json_of(const SpeedResult& result, bool integers) {
           {"sequences", result.what.sequences},
           {"depth", result.what.depth},
           {"tokens_per_second", result.tokens_per_second()},
-          {"mean_tokens_per_second",
-           static_cast<double>(result.what.tokens * result.what.sequences) / result.mean_seconds},
-          {"limit_tokens_per_second",
-           static_cast<double>(result.what.tokens * result.what.sequences) / result.least_seconds(integers)},
+          {"mean_tokens_per_second", result.mean_tokens_per_second()},
+          {"limit_tokens_per_second", result.most_tokens_per_second(integers)},
           {"weight_bytes", result.cost.weight_bytes},
           {"cache_bytes", result.cost.cache_bytes},
           {"weight_operations", result.cost.weight_operations},
@@ -98,13 +96,12 @@ nlohmann::ordered_json json_of(const SpeedResult& result, bool integers) {
 }
 
 void print_row(const SpeedResult& result, bool integers) {
-  const double share = result.least_seconds(integers) / result.seconds;
-  const double mean = result.tokens_per_second() * result.seconds / result.mean_seconds;
+  const double limit = result.most_tokens_per_second(integers);
   fmt::print("{:<30} {:>8.2f} {:>8.2f} {:>8.2f} {:>5.0f} % {:>9.2f} {:>8.1f} {:>6.1f} {:>9.0f} {:>8.0f}\n",
-             case_name(result.what), result.tokens_per_second(), mean, result.tokens_per_second() / share,
-             100 * share, result.cost.weight_bytes * 1e-9, result.cost.experts_touched,
-             result.machine.bytes_per_second * 1e-9, result.machine.integer_operations * 1e-9,
-             result.machine.float_operations * 1e-9);
+             case_name(result.what), result.tokens_per_second(), result.mean_tokens_per_second(), limit,
+             100 * result.tokens_per_second() / limit, result.cost.weight_bytes * 1e-9,
+             result.cost.experts_touched, result.machine.bytes_per_second * 1e-9,
+             result.machine.integer_operations * 1e-9, result.machine.float_operations * 1e-9);
 }
 
 void run_bench(const BenchOptions& options) {
@@ -116,7 +113,6 @@ void run_bench(const BenchOptions& options) {
   const Transformer model(loaded.config, loaded.weights, positions);
   const Context context{pool};
   const bool integers = is_integer_model(loaded.weights);
-  nlohmann::ordered_json all = nlohmann::ordered_json::array();
   std::vector<SpeedResult> results;
   if (!options.json)
     fmt::print("{} threads\n{:<30} {:>8} {:>8} {:>8} {:>7} {:>9} {:>8} {:>6} {:>9} {:>8}\n", pool.threads(),
@@ -124,15 +120,14 @@ void run_bench(const BenchOptions& options) {
                "f32 GF/s");
   for (SpeedCase what : cases(options)) {
     what.cache_type = options.cache_type;
-    const SpeedResult result = measure_speed(context, model, loaded.weights, what, options.rounds);
-    if (options.json) {
-      all.push_back(json_of(result, integers));
-    } else {
-      print_row(result, integers);
-    }
-    results.push_back(result);
+    results.push_back(measure_speed(context, model, loaded.weights, what, options.rounds));
+    if (!options.json) print_row(results.back(), integers);
   }
-  if (options.json) fmt::print("{}\n", all.dump(2));
+  if (options.json) {
+    nlohmann::ordered_json all = nlohmann::ordered_json::array();
+    for (const SpeedResult& result : results) all.push_back(json_of(result, integers));
+    fmt::print("{}\n", all.dump(2));
+  }
   if (!options.picture.empty()) {
     write_file_atomically(options.picture, roofline_svg(results, integers));
     fmt::print(stderr, "{}: the measurements under this machine's roof\n", options.picture);

@@ -34,12 +34,16 @@ struct SpeedResult {
   PassCost cost;         // of that pass
   MachineSpeed machine;  // in the same minute
 
-  [[nodiscard]] double tokens_per_second() const {
-    return static_cast<double>(what.tokens * what.sequences) / seconds;
-  }
+  /// New tokens of a pass.
+  [[nodiscard]] double tokens() const { return static_cast<double>(what.tokens * what.sequences); }
+  [[nodiscard]] double tokens_per_second() const { return tokens() / seconds; }
+  [[nodiscard]] double mean_tokens_per_second() const { return tokens() / mean_seconds; }
   /// The least time that the pass could take here: reading, or multiplying, whichever takes longer.
   /// @param integers  whether weights are multiplied as integers
   [[nodiscard]] double least_seconds(bool integers) const;
+  [[nodiscard]] double most_tokens_per_second(bool integers) const {
+    return tokens() / least_seconds(integers);
+  }
 };
 
 /// Measures one case. Tokens are random, as experts must not all be the same.
