@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
@@ -35,6 +36,7 @@ struct BenchOptions {
   std::vector<std::int64_t> batches = {1, 8};
   int rounds = 5;
   ExpertMemory expert_memory;
+  bool huge_pages = true;
   std::size_t threads = 0;
   std::string picture;
   bool json = false;
@@ -50,8 +52,10 @@ DType type_named(const std::string& name) {
 LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool,
                              std::shared_ptr<ExpertCache>& experts) {
   if (options.synthetic.empty()) {
-    TextModel model = load_text_model(options.model, options.expert_memory, options.lora);
+    TextModel model = load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
     model.warmer.finish();
+    if (model.warmer.copied() > 0)
+      fmt::print(stderr, "[{} of weights lie in huge pages]\n", format_bytes(model.warmer.copied()));
     experts = std::move(model.expert_cache);
     return {std::move(model.config), std::move(model.weights)};
   }
@@ -161,6 +165,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
   add_cache_type_option(*command, options->cache_type);
   add_expert_memory_option(*command, options->expert_memory);
+  add_huge_pages_option(*command, options->huge_pages);
   add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->add_option("--picture", options->picture,

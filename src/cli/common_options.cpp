@@ -33,6 +33,18 @@ void add_expert_memory_option(CLI::App& command, ExpertMemory& memory) {
       ->option_text("BYTES");
 }
 
+void add_huge_pages_option(CLI::App& command, bool& huge_pages) {
+  const std::map<std::string, bool> choices{{"auto", true}, {"off", false}};
+  command
+      .add_option(
+          "--huge-pages", huge_pages,
+          "auto: copy a mapped model's weights into huge pages while it runs already, where memory is "
+          "ample, as decoding is faster then; off: leave them in the system's page cache, which other "
+          "processes share (default: auto)")
+      ->transform(CLI::CheckedTransformer(choices).description(""))
+      ->option_text("auto|off");
+}
+
 void add_cache_type_option(CLI::App& command, LatentType& type) {
   std::map<std::string, LatentType> types;
   for (const LatentType each : kernels::kLatentTypes) types.emplace(kernels::latent_type_name(each), each);

@@ -34,6 +34,9 @@ inline constexpr LatentType kDefaultCacheType = LatentType::f16;
 /// Adds `--expert-memory`, as every command that runs a model has it.
 void add_expert_memory_option(CLI::App& command, ExpertMemory& memory);
 
+/// Adds `--huge-pages`, as every command that runs a model has it.
+void add_huge_pages_option(CLI::App& command, bool& huge_pages);
+
 /// Adds `--cache-type`; what `type` is now is its default.
 void add_cache_type_option(CLI::App& command, LatentType& type);
 

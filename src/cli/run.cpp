@@ -46,6 +46,7 @@ struct RunOptions {
   std::optional<std::uint64_t> seed;
   LatentType cache_type = kDefaultCacheType;
   ExpertMemory expert_memory;
+  bool huge_pages = true;
   std::string save_session;
   std::string load_session;
   std::size_t threads = 0;
@@ -163,7 +164,8 @@ void run(const RunOptions& options) {
     throw UsageError("an answer with a grammar ends where the grammar does: leave --ignore-eos out");
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
-  const TextModel model = load_text_model(options.model, options.expert_memory, options.lora);
+  const TextModel model =
+      load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
   Session session(options, model);
   std::vector<std::int32_t> prompt = session.tokens();
   const std::vector<std::int32_t> added = model.tokenizer.encode(text, !options.no_special && prompt.empty());
@@ -238,6 +240,7 @@ void add_run(CLI::App& app) {
                           options->speculation.most_drafts);
   add_cache_type_option(*command, options->cache_type);
   add_expert_memory_option(*command, options->expert_memory);
+  add_huge_pages_option(*command, options->huge_pages);
   command->add_option("--save-session", options->save_session,
                       "File to keep the conversation in, with what the model has read of it");
   command->add_option("--load-session", options->load_session, "Such a file: the prompt goes on from there");

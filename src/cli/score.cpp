@@ -31,6 +31,7 @@ struct ScoreOptions {
   std::optional<std::string> file;
   LatentType cache_type = LatentType::f32;  // what is measured is the model
   ExpertMemory expert_memory;
+  bool huge_pages = true;
   std::size_t threads = 0;
   bool json = false;
   bool no_special = false;
@@ -75,7 +76,8 @@ void run_score(const ScoreOptions& options) {
       int{options.tokens.has_value()} + int{options.text.has_value()} + int{options.file.has_value()};
   if (given != 1) throw UsageError("give one of --tokens, --text and --file");
 
-  const TextModel model = load_text_model(options.model, options.expert_memory, options.lora);
+  const TextModel model =
+      load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
   const std::vector<std::int32_t> tokens = tokens_to_score(options, model);
   const auto count = static_cast<std::int64_t>(tokens.size());
   require(count > 0, "no tokens to score");
@@ -110,6 +112,7 @@ void add_score(CLI::App& app) {
   command->add_option("--file", options->file, "A file with the text");
   add_cache_type_option(*command, options->cache_type);
   add_expert_memory_option(*command, options->expert_memory);
+  add_huge_pages_option(*command, options->huge_pages);
   add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
   command->add_flag("--json", options->json,

@@ -53,6 +53,7 @@ struct ServeOptions {
   std::string expert_load;
   std::string write_expert_load;
   ExpertMemory expert_memory;
+  bool huge_pages = true;
   std::size_t threads = 0;
 };
 
@@ -123,7 +124,9 @@ void serve(const ServeOptions& options, Communicator& job) {
   const ServingLayout layout = serving_layout(job.size(), options.prefill_processes);
   ExpertMemory expert_memory = options.expert_memory;
   expert_memory.reserved_bytes = static_cast<std::uint64_t>(options.cache_mib) << 20U;
-  const TextModel model = load_text_model(options.model, expert_memory, options.lora);
+  // Several processes share a file's pages, but would each have a copy.
+  const TextModel model =
+      load_text_model(options.model, expert_memory, options.lora, options.huge_pages && job.size() == 1);
   PlacementOptions placement{options.redundant_experts, {}};
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
   ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
@@ -180,6 +183,7 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   add_cache_type_option(*command, options->engine.cache.type);
   add_expert_memory_option(*command, options->expert_memory);
+  add_huge_pages_option(*command, options->huge_pages);
   command->add_flag("--no-prefix-sharing", options->no_prefix_sharing,
                     "Do not let prompts that begin alike share the latents of what they have in common");
   command->add_option("--prefix-cache-dir", options->prefix_folder,

@@ -1,23 +1,65 @@
 #include "infer/page_warmer.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/file.h"
+#include "base/huge_pages.h"
+#include "base/machine_memory.h"
 
 namespace fathom {
+namespace {
 
-PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, bool with_experts) {
-  std::vector<Tensor> tensors;  // which keep their memory
+/// Leaves the cores to whoever computes on them. What fails leaves the priority as it is.
+void yield_to_others() {
+  constexpr int kLowPriority = 10;
+  constexpr id_t kThisThread = 0;
+  setpriority(PRIO_PROCESS, kThisThread, kLowPriority);
+}
+
+std::uint64_t bytes_of(std::span<const Tensor> tensors) {
+  std::uint64_t bytes = 0;
+  for (const Tensor& tensor : tensors) bytes += tensor.byte_size();
+  return bytes;
+}
+
+}  // namespace
+
+std::uint64_t bytes_to_copy(std::uint64_t available, std::uint64_t reserved_bytes, std::uint64_t other_bytes,
+                            std::uint64_t expert_bytes) {
+  const std::uint64_t most = available / 4 * 3;
+  const std::uint64_t spare = most - std::min(most, reserved_bytes);
+  return other_bytes + expert_bytes <= spare ? other_bytes + expert_bytes : std::min(other_bytes, spare);
+}
+
+PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, const WarmUp& what)
+    : copied_(std::make_shared<std::atomic<std::uint64_t>>(0)) {
+  std::vector<Tensor> tensors;  // which keep their memory; the routed experts come last
+  std::vector<Tensor> experts;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& tensor, Tensor*) {
-    if (tensor.defined() && (with_experts || spec.expert < 0)) tensors.push_back(tensor);
+    if (tensor.defined()) (spec.expert < 0 ? tensors : experts).push_back(tensor);
   });
-  thread_ = std::jthread([tensors = std::move(tensors)](const std::stop_token& stop) {
-    for (const Tensor& tensor : tensors) {
-      if (stop.stop_requested()) return;
-      map_cached_pages(tensor.bytes());
-    }
-  });
+  if (!what.experts) experts.clear();
+  std::uint64_t limit = 0;
+  if (what.copies)
+    limit =
+        bytes_to_copy(machine_memory().available, what.reserved_bytes, bytes_of(tensors), bytes_of(experts));
+  std::ranges::move(experts, std::back_inserter(tensors));
+  thread_ =
+      std::jthread([tensors = std::move(tensors), limit, copied = copied_](const std::stop_token& stop) {
+        yield_to_others();
+        std::vector<std::span<const std::byte>> parts;
+        for (const Tensor& tensor : tensors) {
+          if (stop.stop_requested()) return;
+          parts.push_back(tensor.bytes());
+          map_cached_pages(parts.back());
+        }
+        if (limit > 0) copy_into_huge_pages(parts, limit, *copied, stop);
+      });
 }
 
 }  // namespace fathom

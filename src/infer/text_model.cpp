@@ -74,9 +74,9 @@ void add_named_adapters(const ModelConfig& config, TransformerWeights& weights,
 }
 
 TextModel load_text_model(const fs::path& named, const ExpertMemory& memory,
-                          std::span<const std::string> adapters) {
+                          std::span<const std::string> adapters, bool huge_pages) {
   if (!adapters.empty()) {
-    TextModel model = load_text_model(named, memory);
+    TextModel model = load_text_model(named, memory, {}, huge_pages);
     add_named_adapters(model.config, model.weights, adapters);
     return model;
   }
@@ -85,7 +85,10 @@ TextModel load_text_model(const fs::path& named, const ExpertMemory& memory,
     Tokenizer tokenizer{gguf_tokenizer_spec(file)};
     LoadedModel model = load_gguf_model(file);
     auto cache = hold_experts(model.expert_pack, model.config, model.weights, memory);
-    PageWarmer warmer(model.config, model.weights, cache == nullptr);
+    PageWarmer warmer(model.config, model.weights,
+                      {.experts = cache == nullptr && !memory.is_mapped,
+                       .copies = huge_pages,
+                       .reserved_bytes = memory.reserved_bytes});
     return {named,
             std::move(model.config),
             std::move(model.weights),
@@ -97,7 +100,8 @@ TextModel load_text_model(const fs::path& named, const ExpertMemory& memory,
   Tokenizer tokenizer = Tokenizer::load(folder);  // first: a fault here shows before large files are opened
   LoadedModel model = load_model(folder);
   (void)hold_experts(model.expert_pack, model.config, model.weights, memory);
-  PageWarmer warmer(model.config, model.weights);
+  PageWarmer warmer(model.config, model.weights,
+                    {.copies = huge_pages, .reserved_bytes = memory.reserved_bytes});
   return {std::move(folder), std::move(model.config), std::move(model.weights), std::move(tokenizer),
           std::move(warmer)};
 }

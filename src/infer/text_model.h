@@ -39,11 +39,12 @@ std::filesystem::path find_model_folder(const std::filesystem::path& named);
 
 /// Maps the weights (see `load_model`) and reads the tokenizer. Throws `Error` naming the file that is
 /// missing or wrong.
-/// @param memory    how the experts of a packed model are held; asking for something with another throws
+/// @param memory      how the experts of a packed model are held; asking for something with another throws
 /// `UsageError`
-/// @param adapters  LoRA adapters to add, as `add_named_adapters` takes them
+/// @param adapters    LoRA adapters to add, as `add_named_adapters` takes them
+/// @param huge_pages  whether weights are copied into huge pages meanwhile, where memory is ample
 TextModel load_text_model(const std::filesystem::path& named, const ExpertMemory& memory = {},
-                          std::span<const std::string> adapters = {});
+                          std::span<const std::string> adapters = {}, bool huge_pages = false);
 
 /// Adds adapters, each the folder that PEFT saved it to, with the scale of what it adds behind it: "FOLDER"
 /// or "FOLDER=0.5". Throws `UsageError` for a scale that is no number; see `read_adapter` and `add_adapter`.
