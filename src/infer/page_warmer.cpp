@@ -43,6 +43,9 @@ PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, c
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& tensor, Tensor*) {
     if (tensor.defined()) (spec.expert < 0 ? tensors : experts).push_back(tensor);
   });
+  visit_linear_maps(config, weights, [&](const ParameterSpec&, LinearWeight& map) {
+    if (map.halves != nullptr) tensors.insert(tensors.end(), {map.halves->k_b, map.halves->v_b});
+  });
   if (!what.experts) experts.clear();
   std::uint64_t limit = 0;
   if (what.copies)

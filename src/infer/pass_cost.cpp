@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "model/absorbed_kv_b.h"
+
 namespace fathom {
 namespace {
 
 void add_map(const LinearWeight& w, double tokens, PassCost& cost) {
   if (!w.weight.defined()) return;
-  cost.weight_bytes += static_cast<double>(w.weight.byte_size());
+  cost.weight_bytes +=
+      static_cast<double>(halves_are_multiplied(w) ? w.halves->k_b.byte_size() + w.halves->v_b.byte_size()
+                                                   : w.weight.byte_size());
   if (w.weight_scale_inv.defined()) cost.weight_bytes += static_cast<double>(w.weight_scale_inv.byte_size());
   cost.weight_operations += 2.0 * tokens * static_cast<double>(w.weight.size());
 }

@@ -40,10 +40,21 @@ void multiply_heads(const Context& context, const Tensor& half, const float* x, 
 
 }  // namespace
 
+bool halves_are_multiplied(const LinearWeight& kv_b_proj) {
+  const KvHalves* halves = kv_b_proj.halves.get();
+  return halves != nullptr && is_block_quantized(halves->k_b.dtype()) &&
+         is_block_quantized(halves->v_b.dtype());
+}
+
 AbsorbedKvB::AbsorbedKvB(const ModelConfig& config, const LinearWeight& kv_b_proj) : config_(config) {
   const std::int64_t nope = config.qk_nope_head_dim;
   const std::int64_t values = config.v_head_dim;
   const std::int64_t latent = config.kv_lora_rank;
+  if (halves_are_multiplied(kv_b_proj)) {
+    k_b_ = kv_b_proj.halves->k_b;
+    v_b_ = kv_b_proj.halves->v_b;
+    return;
+  }
   const Tensor& whole = kv_b_proj.weight;
   if (!whole.defined() || !is_block_quantized(whole.dtype()) || nope % block_values(DType::q8_0) != 0) return;
   const std::int64_t heads = config.num_attention_heads;

@@ -9,12 +9,16 @@
 
 namespace fathom {
 
-/// W^UK and W^UV for the absorbed form of MLA where kv_b_proj is in a block type. Queries are multiplied with
-/// W^UKᵀ, whose rows are columns of what is stored: its values are laid out the other way round once, in
-/// Q8_0, whose error is below that of the activations that it is multiplied with. W^UV keeps its blocks.
+/// Whether the absorbed form multiplies with the halves that a file stores: both in block types.
+bool halves_are_multiplied(const LinearWeight& kv_b_proj);
+
+/// W^UK and W^UV for the absorbed form of MLA where kv_b_proj is stored in a block type. Halves of a file are
+/// used as they are. Of a whole matrix W^UV keeps its blocks; queries are multiplied with W^UKᵀ, whose rows
+/// are columns of what is stored: its values are laid out the other way round once, in Q8_0, whose error is
+/// below that of the activations that it is multiplied with.
 class AbsorbedKvB {
  public:
-  /// None where kv_b_proj is of a plain type or its heads are no whole blocks.
+  /// None where kv_b_proj is stored in a plain type or its heads are no whole blocks.
   AbsorbedKvB(const ModelConfig& config, const LinearWeight& kv_b_proj);
 
   [[nodiscard]] bool defined() const { return k_b_.defined(); }
@@ -30,8 +34,8 @@ class AbsorbedKvB {
 
  private:
   const ModelConfig& config_;
-  Tensor k_b_;  // [heads, kv_lora_rank, qk_nope_head_dim], q8_0
-  Tensor v_b_;  // [heads, v_head_dim, kv_lora_rank], as stored
+  Tensor k_b_;  // [heads, kv_lora_rank, qk_nope_head_dim]
+  Tensor v_b_;  // [heads, v_head_dim, kv_lora_rank]
 };
 
 }  // namespace fathom

@@ -115,6 +115,7 @@ void merge_adapters(ThreadPool& pool, const ModelConfig& config, TransformerWeig
     kernels::gemm(pool, merged.dim(0), merged.dim(1), rank, 1.0F, {adapter.up.f32(), rank},
                   {adapter.down.f32(), merged.dim(1)}, 1.0F, merged.f32(), merged.dim(1));
     w.weight = merged;
+    w.halves = nullptr;
     w.weight_scale_inv = {};
   });
 }

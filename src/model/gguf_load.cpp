@@ -6,6 +6,8 @@
 #include <set>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -40,6 +42,9 @@ class GgufLoader {
       if (spec.expert < 0 || model.expert_pack == nullptr) value = parameter(spec, model.weights);
     });
     if (model.expert_pack != nullptr) map_expert_pack(model.expert_pack, model.config, model.weights);
+    for (auto& [layer, halves] : halves_)
+      block_of(model.weights, layer).self_attn.kv_b_proj.halves =
+          std::make_shared<const KvHalves>(std::move(halves));
     tie_head(model.config, model.weights);
     require_all_used();
     return model;
@@ -81,6 +86,12 @@ class GgufLoader {
     return is_read_as_stored(spec.kind) ? tensor : to_f32(tensor);
   }
 
+  [[nodiscard]] BlockWeights& block_of(TransformerWeights& weights, std::int64_t layer) const {
+    const std::int64_t module = layer - config_.num_hidden_layers;
+    return module < 0 ? weights.layers[static_cast<std::size_t>(layer)]
+                      : weights.mtp[static_cast<std::size_t>(module)].block;
+  }
+
   /// A matrix of the merged tensor of all experts.
   Tensor expert(const ParameterSpec& spec, const GgufPlace& place) {
     const std::string sizes = "n_routed_experts × " + spec.sizes;
@@ -89,12 +100,13 @@ class GgufLoader {
     return merged.rows(place.expert, place.expert + 1).reshape(spec.shape);
   }
 
-  [[nodiscard]] Tensor joined_kv_b(std::int64_t layer) {
+  Tensor joined_kv_b(std::int64_t layer) {
     KvHalves halves;
     halves.k_b = half(gguf_layer_name(layer, kGgufKeyHalf), config_.kv_lora_rank, config_.qk_nope_head_dim,
                       "num_attention_heads × kv_lora_rank × qk_nope_head_dim");
     halves.v_b = half(gguf_layer_name(layer, kGgufValueHalf), config_.v_head_dim, config_.kv_lora_rank,
                       "num_attention_heads × v_head_dim × kv_lora_rank");
+    halves_.emplace_back(layer, halves);
     return join_halves(config_, halves);
   }
 
@@ -135,6 +147,7 @@ class GgufLoader {
   const GgufFile& file_;
   ModelConfig config_;
   std::set<std::string, std::less<>> used_;
+  std::vector<std::pair<std::int64_t, KvHalves>> halves_;  // of layers whose kv_b_proj was joined from them
 };
 
 }  // namespace

@@ -27,6 +27,13 @@ struct LowRank {
   [[nodiscard]] std::int64_t rank() const { return down.dim(0); }
 };
 
+/// kv_b_proj, [heads · (qk_nope_head_dim + v_head_dim), kv_lora_rank], taken apart as newer GGUF files store
+/// it and as the absorbed form of MLA uses it.
+struct KvHalves {
+  Tensor k_b;  // [heads, kv_lora_rank, qk_nope_head_dim]: W^UK, each head's transposed
+  Tensor v_b;  // [heads, v_head_dim, kv_lora_rank]: W^UV
+};
+
 /// The matrix of one linear map, [out, in] in whatever type it is stored; FP8 ones come with their block
 /// scales.
 struct LinearWeight {
@@ -34,7 +41,9 @@ struct LinearWeight {
   Tensor weight_scale_inv;  // [ceil(out / 128), ceil(in / 128)], f32, only for f8_e4m3
   Tensor bias;              // [out], f32, only with attention_bias
   BlockScaled fp8;          // the codes of an f32 `weight` that trains in FP8 (model/fp8_weights.h)
-  LowRank adapter;          // beside `weight` (model/adapters.h): for inference alone
+  /// kv_b_proj's alone, the same again in the types of a file that stores it so; null elsewhere.
+  std::shared_ptr<const KvHalves> halves;
+  LowRank adapter;  // beside `weight` (model/adapters.h): for inference alone
 
   [[nodiscard]] kernels::WeightMatrix matrix() const;
 };

@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "base/rng.h"
 #include "kernels/absorb.h"
 #include "kernels/encode_blocks.h"
+#include "model/gguf_halves.h"
 #include "support/tiny_model.h"
+#include "tensor/block_scaled.h"
 
 namespace fathom {
 namespace {
@@ -75,6 +78,48 @@ TEST(AbsorbedKvBTest, FoldAndUnfoldAsTheWholeMatrixDoes) {
     kernels::expand_values(pool, shape, kv_b.matrix(), attended.f32(), tokens, expected_out.f32());
     EXPECT_LT(relative_difference(out, expected_out), 0.01);
   }
+}
+
+Tensor in_q8_0(const Tensor& values) {
+  Tensor stored = Tensor::empty(values.shape(), DType::q8_0);
+  kernels::encode_blocks(DType::q8_0, values.f32(), values.size(), nullptr, stored.data());
+  return stored;
+}
+
+TEST(AbsorbedKvBTest, HalvesOfAFileAreMultipliedAsTheyAre) {
+  ThreadPool pool(2);
+  const Context context{pool};
+  const ModelConfig config = halves_config();
+  const LinearWeight whole = stored_kv_b(config, DType::q8_0);
+  const KvHalves halves = split_into_halves(config, to_f32(whole.weight));
+  LinearWeight split;
+  split.weight = Tensor::zeros(whole.weight.shape());  // which is not read
+  split.halves = std::make_shared<const KvHalves>(KvHalves{in_q8_0(halves.k_b), in_q8_0(halves.v_b)});
+  ASSERT_TRUE(halves_are_multiplied(split));
+  const AbsorbedKvB stored(config, split);
+  const AbsorbedKvB laid_out(config, whole);
+  const Tensor q = normal_values({2, config.num_attention_heads, config.qk_head_dim()}, 2);
+  Tensor folded = Tensor::empty({2, config.num_attention_heads, config.latent_dim()});
+  Tensor expected = Tensor::empty(folded.shape());
+  stored.fold_queries(context, q.f32(), 2, folded.f32());
+  laid_out.fold_queries(context, q.f32(), 2, expected.f32());
+  EXPECT_EQ(relative_difference(folded, expected), 0.0);
+
+  const Tensor attended = normal_values({2, config.num_attention_heads, config.kv_lora_rank}, 3);
+  Tensor out = Tensor::empty({2, config.num_attention_heads, config.v_head_dim});
+  Tensor expected_out = Tensor::empty(out.shape());
+  stored.unfold_values(context, attended.f32(), 2, out.f32());
+  laid_out.unfold_values(context, attended.f32(), 2, expected_out.f32());
+  // Values that were in Q8_0 before keep all but a last bit of theirs.
+  EXPECT_LT(relative_difference(out, expected_out), 1e-3);
+}
+
+TEST(AbsorbedKvBTest, HalvesOfPlainTypesAreNot) {
+  const ModelConfig config = halves_config();
+  LinearWeight split = stored_kv_b(config, DType::q8_0);
+  const KvHalves halves = split_into_halves(config, to_f32(split.weight));
+  split.halves = std::make_shared<const KvHalves>(halves);
+  EXPECT_FALSE(halves_are_multiplied(split));
 }
 
 TEST(AbsorbedKvBTest, PlainWeightsAndHeadsOfPartialBlocksHaveNone) {

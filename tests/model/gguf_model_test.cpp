@@ -114,6 +114,16 @@ TEST_F(GgufSaveTest, FoldersOfSafetensorsHoldTheSameValues) {
             gguf_values(config_, weights_));
 }
 
+TEST_F(GgufSaveTest, HalvesAreKeptAsTheyAreStored) {
+  const LoadedModel split = load_gguf_model(GgufFile(save(config_, weights_, DType::f16)));
+  const LinearWeight& kv_b = split.weights.layers[1].self_attn.kv_b_proj;
+  ASSERT_NE(kv_b.halves, nullptr);
+  EXPECT_EQ(kv_b.halves->k_b.shape(), (Shape{2, 16, 12}));
+  EXPECT_EQ(kv_b.halves->v_b.shape(), (Shape{2, config_.v_head_dim, 16}));
+  const LoadedModel whole = load_gguf_model(GgufFile(save(config_, weights_, DType::f16, false)));
+  EXPECT_EQ(whole.weights.layers[1].self_attn.kv_b_proj.halves, nullptr);
+}
+
 TEST_F(GgufSaveTest, ValuesTooLargeForTheTypeAreNamed) {
   weights_.layers[1].moe.experts[3].up_proj.weight.f32()[5] = 1e6F;
   EXPECT_THAT(
