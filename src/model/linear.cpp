@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "kernels/grouped_linear.h"
 
 namespace fathom {
 namespace {
@@ -102,6 +103,28 @@ Tensor linear_forward(const Context& context, const LinearWeight& w, const Kept&
                        y.dim(1), /*accumulate=*/false);
   add_bias(w, y);
   return y;
+}
+
+std::pair<Tensor, Tensor> linear_forward_together(const Context& context, const LinearWeight& a,
+                                                  const LinearWeight& b, const Kept& x) {
+  if (context.precision != Precision::f32)
+    return {linear_forward(context, a, x), linear_forward(context, b, x)};
+  const Tensor input = x.f32(context);
+  std::array<Tensor, 2> outputs;
+  std::array<kernels::LinearForward, 2> jobs;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const LinearWeight& w = i == 0 ? a : b;
+    check_input(w, x.shape(), x.columns());
+    outputs[i] = Tensor::empty({x.rows(), w.weight.dim(0)});
+    jobs[i] = {w.matrix(), input.f32(), x.rows(), outputs[i].f32()};
+  }
+  kernels::grouped_linear_forward(context.pool, jobs);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const LinearWeight& w = i == 0 ? a : b;
+    add_bias(w, outputs[i]);
+    add_adapter(context, w, input.f32(), outputs[i]);
+  }
+  return {outputs[0], outputs[1]};
 }
 
 void linear_backward_input(const Context& context, const LinearWeight& w, const Tensor& dy, Tensor& dx,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/packed_gemm.h"
@@ -30,6 +31,11 @@ Kept linear_input(const Context& context, const Tensor& x, ScaleFormat format = 
 /// type.
 Tensor linear_forward(const Context& context, const LinearWeight& w, const Tensor& x);
 Tensor linear_forward(const Context& context, const LinearWeight& w, const Kept& x);
+
+/// Two maps of one input, in one parallel region where products are f32: a token alone gives threads too
+/// little to do in each.
+std::pair<Tensor, Tensor> linear_forward_together(const Context& context, const LinearWeight& a,
+                                                  const LinearWeight& b, const Kept& x);
 
 /// dx[tokens, in] = dy[tokens, out] · W, added to `dx` where `accumulate`. The weight is f32.
 void linear_backward_input(const Context& context, const LinearWeight& w, const Tensor& dy, Tensor& dx,

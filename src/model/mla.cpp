@@ -43,8 +43,6 @@ Tensor Mla::query_latents(const Context& context, const Kept& x) const {
 
 Tensor Mla::queries(const Context& context, const Kept& x, const Tensor& latent,
                     const std::vector<std::int64_t>& positions, Kept& normed) const {
-  const std::int64_t heads = config_.num_attention_heads;
-  const std::int64_t dim = config_.qk_head_dim();
   Tensor q;
   if (config_.q_lora_rank == 0) {
     q = linear_forward(context, weights_.q_proj, x);
@@ -52,9 +50,16 @@ Tensor Mla::queries(const Context& context, const Kept& x, const Tensor& latent,
     normed = linear_input(context, norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, latent));
     q = linear_forward(context, weights_.q_b_proj, normed);
   }
-  kernels::rope_rotate(context.pool, q.f32() + config_.qk_nope_head_dim, heads * dim, dim, x.rows(), heads,
+  return rotated_queries(context, q, positions);
+}
+
+Tensor Mla::rotated_queries(const Context& context, Tensor q,
+                            const std::vector<std::int64_t>& positions) const {
+  const std::int64_t heads = config_.num_attention_heads;
+  const std::int64_t dim = config_.qk_head_dim();
+  kernels::rope_rotate(context.pool, q.f32() + config_.qk_nope_head_dim, heads * dim, dim, q.dim(0), heads,
                        rope_.angles(), positions.data(), kernels::RopeDirection::forward);
-  return q.reshape({x.rows(), heads, dim});
+  return q.reshape({q.dim(0), heads, dim});
 }
 
 Tensor Mla::keys_values(const Context& context, const Tensor& kv_a, Kept& normed) const {
@@ -65,9 +70,14 @@ Tensor Mla::keys_values(const Context& context, const Tensor& kv_a, Kept& normed
 
 Tensor Mla::latents(const Context& context, const Kept& x, const std::vector<std::int64_t>& positions) const {
   Tensor kv_a = linear_forward(context, weights_.kv_a_proj_with_mqa, x);
-  kernels::rope_rotate(context.pool, kv_a.f32() + config_.kv_lora_rank, config_.latent_dim(), 0, x.rows(), 1,
-                       rope_.angles(), positions.data(), kernels::RopeDirection::forward);
+  rotate_keys(context, kv_a, positions);
   return kv_a;
+}
+
+void Mla::rotate_keys(const Context& context, Tensor& kv_a,
+                      const std::vector<std::int64_t>& positions) const {
+  kernels::rope_rotate(context.pool, kv_a.f32() + config_.kv_lora_rank, config_.latent_dim(), 0, kv_a.dim(0),
+                       1, rope_.angles(), positions.data(), kernels::RopeDirection::forward);
 }
 
 Tensor Mla::forward(const Context& context, const Tensor& x, const Sequences& sequences, Saved* saved) const {

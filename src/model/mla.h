@@ -81,6 +81,11 @@ class Mla {
   /// @param normed  receives the latents after their norm
   Tensor queries(const Context& context, const Kept& x, const Tensor& latent,
                  const std::vector<std::int64_t>& positions, Kept& normed) const;
+  /// q [tokens, heads * qk_head_dim], rotated in place, as [tokens, heads, qk_head_dim].
+  [[nodiscard]] Tensor rotated_queries(const Context& context, Tensor q,
+                                       const std::vector<std::int64_t>& positions) const;
+  /// Rotates the keys behind the latents, in place.
+  void rotate_keys(const Context& context, Tensor& kv_a, const std::vector<std::int64_t>& positions) const;
   /// A head's key part and its value, [tokens, heads, qk_nope_head_dim + v_head_dim].
   /// @param kv_a    latents before their norm
   /// @param normed  receives them after it

@@ -13,6 +13,7 @@
 #include "model/absorbed_low_rank.h"
 #include "model/linear.h"
 #include "model/mla.h"
+#include "model/norm.h"
 
 namespace fathom {
 namespace {
@@ -65,9 +66,14 @@ Tensor Mla::forward_cached(const Context& context, const Tensor& x,
     std::iota(positions.begin() + batch.begin(s), positions.begin() + batch.end(s), batch.cache(s).length);
 
   const Kept input = linear_input(context, x);
-  Kept normed;
-  const Tensor q = queries(context, input, query_latents(context, input), positions, normed);
-  Tensor rows = latents(context, input, positions);
+  const bool has_latents = config_.q_lora_rank > 0;
+  auto [q, rows] = linear_forward_together(context, has_latents ? weights_.q_a_proj : weights_.q_proj,
+                                           weights_.kv_a_proj_with_mqa, input);
+  if (has_latents)
+    q = linear_forward(context, weights_.q_b_proj,
+                       norm_forward(context, kLatentNormEps, weights_.q_a_layernorm, q));
+  q = rotated_queries(context, q, positions);
+  rotate_keys(context, rows, positions);
   kernels::rmsnorm_forward(context.pool, rows.f32(), width, weights_.kv_a_layernorm.f32(), kLatentNormEps,
                            rows.dim(0), config_.kv_lora_rank, rows.f32(), width);
   for (std::int64_t s = 0; s < batch.sequences.count(); ++s)

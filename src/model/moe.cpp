@@ -33,6 +33,13 @@ Tensor Moe::forward(const Context& context, const Tensor& x, const Sequences& se
   const ExpertGroups groups = group_by_expert(routing);
   std::optional<StreamedExperts::Reading> reading = read_experts(context, groups, saved);
   if (meanwhile) meanwhile();
+  if (saved == nullptr && !reading && context.precision == Precision::f32 && has_shared_experts()) {
+    Tensor y = Tensor::empty(x.shape());
+    if (const auto out = experts_.infer_with_shared(context, x, groups, weights_.shared_experts, y)) {
+      add_rows_back(context, groups, *out, routing.gates, y);
+      return y;
+    }
+  }
   Tensor y = shared_forward(context, x, saved);
   const Tensor out = through_experts(context, linear_input(context, x, kDispatchFormat), groups, saved,
                                      reading ? &*reading : nullptr);

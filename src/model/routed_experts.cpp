@@ -190,13 +190,16 @@ Tensor RoutedExperts::up(const Inference& inference) const {
   return product;
 }
 
+bool RoutedExperts::has_adapters(const Inference& inference) {
+  const std::vector<std::int64_t>& offsets = inference.groups.offsets;
+  for (std::size_t e = 0; e + 1 < offsets.size(); ++e)
+    if (offsets[e] < offsets[e + 1] && inference.experts[e]->has_adapter()) return true;
+  return false;
+}
+
 bool RoutedExperts::infer_adapted(Inference& inference) {
+  if (!has_adapters(inference)) return false;
   const ExpertGroups& groups = inference.groups;
-  bool has_adapter = false;
-  for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e)
-    has_adapter =
-        has_adapter || (groups.offsets[e] < groups.offsets[e + 1] && inference.experts[e]->has_adapter());
-  if (!has_adapter) return false;
   for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e) {
     const std::int64_t begin = groups.offsets[e];
     const std::int64_t end = groups.offsets[e + 1];
@@ -208,10 +211,10 @@ bool RoutedExperts::infer_adapted(Inference& inference) {
   return true;
 }
 
-bool RoutedExperts::infer_quantized(Inference& inference) {
+bool RoutedExperts::infer_quantized(Inference& inference, std::span<const kernels::QuantMlp> beside) {
   const ExpertGroups& groups = inference.groups;
   const std::int64_t hidden = inference.x.dim(1);
-  std::vector<kernels::QuantMlp> experts;
+  std::vector<kernels::QuantMlp> experts(beside.begin(), beside.end());
   for (std::size_t e = 0; e + 1 < groups.offsets.size(); ++e) {
     const std::int64_t begin = groups.offsets[e];
     const std::int64_t end = groups.offsets[e + 1];
@@ -252,12 +255,34 @@ std::optional<StreamedExperts::Reading> RoutedExperts::read(const ExpertGroups& 
   return weights_.streamed->read(groups);
 }
 
+std::vector<const MlpWeights*> RoutedExperts::experts_in_memory() const {
+  std::vector<const MlpWeights*> experts;
+  experts.reserve(weights_.experts.size());
+  for (const MlpWeights& expert : weights_.experts) experts.push_back(&expert);
+  return experts;
+}
+
+std::optional<Tensor> RoutedExperts::infer_with_shared(const Context& context, const Tensor& x,
+                                                       const ExpertGroups& groups, const MlpWeights& shared,
+                                                       Tensor& y) const {
+  const kernels::QuantMlp beside{shared.gate_proj.matrix(),
+                                 shared.up_proj.matrix(),
+                                 shared.down_proj.matrix(),
+                                 nullptr,
+                                 x.dim(0),
+                                 y.f32()};
+  Inference inference{context, x, groups, experts_in_memory(), {}, Tensor::empty({groups.rows(), x.dim(1)})};
+  if (!kernels::is_quant_mlp(beside.gate, beside.up, beside.down) || shared.has_adapter() ||
+      has_adapters(inference) || !infer_quantized(inference, {&beside, 1}))
+    return std::nullopt;
+  return inference.out;
+}
+
 Tensor RoutedExperts::infer(const Context& context, const Tensor& x, const ExpertGroups& groups,
                             StreamedExperts::Reading* reading) const {
   Inference inference{context, x, groups, {}, {}, Tensor::empty({groups.rows(), x.dim(1)})};
   if (reading == nullptr) {
-    inference.experts.reserve(weights_.experts.size());
-    for (const MlpWeights& expert : weights_.experts) inference.experts.push_back(&expert);
+    inference.experts = experts_in_memory();
     if (!infer_adapted(inference)) infer_some(inference);
     return inference.out;
   }

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/quant_mlp.h"
 #include "kernels/quant_rows.h"
 #include "model/config.h"
 #include "model/context.h"
@@ -68,6 +69,12 @@ class RoutedExperts {
   void backward_weight(const Context& context, const Kept& input, const Kept& dy, const ExpertGroups& groups,
                        const Deltas& deltas, MoeWeights& grads) const;
 
+  /// The same for experts in memory, with a layer's shared experts' part beside it in the same parallel
+  /// regions; nothing where not all of them have weights in block types alone.
+  /// @param y  [tokens, hidden]: what `shared` gives
+  std::optional<Tensor> infer_with_shared(const Context& context, const Tensor& x, const ExpertGroups& groups,
+                                          const MlpWeights& shared, Tensor& y) const;
+
  private:
   /// What some experts are given, and where their rows go.
   struct Inference {
@@ -79,10 +86,15 @@ class RoutedExperts {
     Tensor out;                                       // [rows, hidden]
   };
   void infer_some(Inference& inference) const;
+  /// Whether one that has rows has an adapter.
+  static bool has_adapters(const Inference& inference);
   /// All of them one after another where one that has rows has an adapter; false: none has.
   static bool infer_adapted(Inference& inference);
   /// The same where all of them have weights in block types; false: they have not.
-  static bool infer_quantized(Inference& inference);
+  /// @param beside  more to multiply in the same parallel regions
+  static bool infer_quantized(Inference& inference, std::span<const kernels::QuantMlp> beside = {});
+  /// Experts that are all in memory.
+  [[nodiscard]] std::vector<const MlpWeights*> experts_in_memory() const;
   Tensor up(const Inference& inference) const;
 
   const ModelConfig& config_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/encode_blocks.h"
 #include "numerics/convert.h"
 #include "support/moe_layer.h"
 #include "support/tiny_model.h"
@@ -183,6 +184,38 @@ TEST_P(MoeStorageTest, StoredWeightsGiveWhatTheirValuesGive) {
 
 INSTANTIATE_TEST_SUITE_P(Types, MoeStorageTest, testing::Values(DType::bf16, DType::f16, DType::f8_e4m3),
                          [](const auto& type) { return std::string(dtype_name(type.param)); });
+
+TEST(MoeTest, SharedExpertsInBlockTypesAreMultipliedBesideTheRoutedOnes) {
+  ModelConfig config = test::tiny_v3();
+  config.hidden_size = 64;
+  config.moe_intermediate_size = 32;
+  MoeWeights weights = test::hashed_moe_weights(config);
+  const auto store = [](MlpWeights& mlp) {
+    for (LinearWeight* map : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj}) {
+      const Tensor values = map->weight;
+      map->weight = Tensor::empty(values.shape(), DType::q8_0);
+      kernels::encode_blocks(DType::q8_0, values.f32(), values.size(), nullptr, map->weight.data());
+    }
+  };
+  for (MlpWeights& expert : weights.experts) store(expert);
+  store(weights.shared_experts);
+  ModelConfig routed_config = config;
+  routed_config.n_shared_experts = 0;
+  MoeWeights routed = weights;
+  routed.shared_experts = {};
+
+  ThreadPool pool(2);
+  const Context context{pool};
+  for (const std::int64_t tokens : {1, 9}) {
+    const Tensor x = hashed_values(6, {tokens, config.hidden_size}, 0.5F);
+    const Sequences sequences = Sequences::uniform(1, tokens);
+    const Tensor together = Moe(config, weights).forward(context, x, sequences, nullptr);
+    const Tensor apart = Moe(routed_config, routed).forward(context, x, sequences, nullptr);
+    const Tensor shared = Mlp(weights.shared_experts).forward(context, x, nullptr);
+    for (std::int64_t i = 0; i < together.size(); ++i)  // sums in another order
+      ASSERT_NEAR(together.f32()[i], apart.f32()[i] + shared.f32()[i], 1e-6) << tokens << " tokens";
+  }
+}
 
 TEST(MoeTest, OneExpertMayTakeEveryToken) {
   ModelConfig config = test::tiny_v3();
