@@ -8,9 +8,9 @@
 namespace fathom::kernels {
 
 // Products of weights in the block types of GGUF (numerics/dtype.h) with activations in 8 bits: integer dot
-// products within a block, f32 sums across them. The weights are read as they lie in the file. A panel of
-// rows at a time is laid out in the first cache so that lanes are rows, then multiplied with all tokens; that
-// costs less than a row's own dot product even for one token, as no lanes need be summed.
+// products within a block, f32 sums across them. The weights are read as they lie in the file, a panel of
+// rows at a time, so that lanes are rows (kernels/quant_product-inl.h): that costs less than a row's own dot
+// product even for one token, as no lanes need be summed.
 //
 // A token's result does not depend on the other tokens.
 
