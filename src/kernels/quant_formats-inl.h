@@ -10,6 +10,10 @@
 //   kType, kBlock, kGroup     values of a block, and those under one scale: 16 or 32
 //   kUnit                     values that are unpacked by the same instructions: the whole block or a part of
 //   it kLargest, kSigned         of the codes kHasOffset                whether offsets are not all zero
+//   kMostDots                 tokens up to which multiplying with codes as they are unpacked pays, measured
+//   with
+//                             vectors of 256 bits: the more of them are under way at once, the fewer
+//                             registers unpacking has
 //   Factors(p, stride, factors)      puts the factors down
 //   Unit(p, stride, unit, sink)      gives sink.step<i>(v) the steps of a unit, those of a group one after
 //   another
@@ -200,6 +204,7 @@ struct FormatQ4_0 : UnsignedFormat<4> {
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = kBlock;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = Halves(p, stride);
     PutFactors(factors, 0, scale, Times(scale, -8.0F));
@@ -217,6 +222,7 @@ struct FormatQ4_1 : UnsignedFormat<4> {
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = kBlock;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 head = LoadRowWords(p, stride).word0;
     PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
@@ -251,6 +257,7 @@ struct FormatQ5_0 : UnsignedFormat<5> {
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = kBlock;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = Halves(p, stride);
     PutFactors(factors, 0, scale, Times(scale, -16.0F));
@@ -268,6 +275,7 @@ struct FormatQ5_1 : UnsignedFormat<5> {
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = kBlock;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 head = LoadRowWords(p, stride).word0;
     PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
@@ -283,6 +291,7 @@ struct FormatQ8_0 : SignedFormat {
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = kBlock;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutSignedFactors(factors, 0, Halves(p, stride));
   }
@@ -321,6 +330,7 @@ struct FormatIQ4_NL : SignedFormat {
   static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = kBlock;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutSignedFactors(factors, 0, Halves(p, stride));
   }
@@ -340,6 +350,7 @@ struct FormatQ2_K : UnsignedFormat<2> {
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
   static constexpr std::size_t kUnit = 128;
+  static constexpr int kMostDots = 2;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 both = LoadRowWords(p + 68, stride).word3;
     const VF scale = LowerHalf(both);
@@ -373,6 +384,7 @@ struct FormatQ3_K : UnsignedFormat<3> {
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
   static constexpr std::size_t kUnit = 128;
+  static constexpr int kMostDots = 2;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = UpperHalf(LoadRowWords(p + 94, stride).word3);
     const RowWords packed = LoadRowWords(p + 92, stride);
@@ -426,6 +438,7 @@ struct FormatQ4_K : UnsignedFormat<4> {
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = 64;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutScalesAndMinima(p, stride, factors);
   }
@@ -445,6 +458,7 @@ struct FormatQ5_K : UnsignedFormat<5> {
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = 64;
+  static constexpr int kMostDots = 4;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     PutScalesAndMinima(p, stride, factors);
   }
@@ -479,6 +493,7 @@ struct FormatQ6_K : UnsignedFormat<6> {
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 16;
   static constexpr std::size_t kUnit = 128;
+  static constexpr int kMostDots = 2;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VF scale = UpperHalf(LoadRowWords(p + 194, stride).word3);
     const RowWords scales = LoadRowWords(p + 192, stride);
@@ -521,6 +536,7 @@ struct FormatIQ4_XS : SignedFormat {
   static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kGroup = 32;
   static constexpr std::size_t kUnit = 32;
+  static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const DU32 du;
     const RowWords head = LoadRowWords(p, stride);

@@ -265,12 +265,12 @@ class Product {
   using Sizes = PanelSizes<F>;
 
   static constexpr auto kRows = static_cast<std::int64_t>(kPanelRows);
-  /// Tokens that are multiplied without laying rows out. More are possible everywhere, and pay where vectors
-  /// are wide enough for unpacking to be cheap, but each takes the compiler long.
+  /// Tokens that are multiplied without laying rows out. More than one are possible everywhere, and pay where
+  /// vectors are wide, but each takes the compiler long.
 #if HWY_TARGET == HWY_SCALAR
   static constexpr int kMostDots = 0;
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3_DL
-  static constexpr int kMostDots = F::kBlock == ActivationBlock::kValues ? 8 : 2;
+  static constexpr int kMostDots = F::kMostDots;
 #else
   static constexpr int kMostDots = 1;
 #endif
