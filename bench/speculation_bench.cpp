@@ -7,12 +7,7 @@
 // passes, g greedy answers, s sampled ones, h and t those to hostile prompts, greedy and at temperature 1.5.
 // Prompts are held-out text. All ways to answer take turns, and of each answer the least time of several
 // rounds counts.
-//
-// The bound: a token costs the weights that a pass reads. For k drafts, a pass over k + 1 tokens reads the
-// shared weights once and the experts that these tokens are sent to (counted on the held-out text), and the
-// module and the head are read for each draft, for the first one with the experts of all rows that the module
-// catches up on; that yields 1 and each draft whose chain is accepted
-// (measured, by place). The best k over all lengths bounds the speed-up over passes of one token each.
+// The bound is that of infer/speculation_bound.h.
 
 #include <fmt/core.h>
 
@@ -31,10 +26,10 @@
 #include "infer/generator.h"
 #include "infer/machine_limits.h"
 #include "infer/speculation.h"
+#include "infer/speculation_bound.h"
 #include "infer/text_model.h"
 #include "kernels/simd_limit.h"
 #include "model/latent_cache.h"
-#include "model/moe_layers.h"
 #include "train/data_manifest.h"
 #include "train/token_dataset.h"
 
@@ -108,26 +103,11 @@ class Bench {
     return measured;
   }
 
-  /// Experts of a layer that so many consecutive tokens of a text are sent to, mean over layers and places.
-  double experts_touched(const Tokens& text, std::int64_t tokens) {
-    LatentCache cache(model_.config, static_cast<std::int64_t>(text.size()));
-    double touched = 0;
-    double counted = 0;
-    const std::span<const std::int32_t> all = text;
-    for (std::size_t at = 0; at + static_cast<std::size_t>(tokens) <= all.size();
-         at += static_cast<std::size_t>(tokens)) {
-      ExpertCounts counts;
-      const Sequences one = Sequences::uniform(1, tokens);
-      LatentCache* const caches[] = {&cache};
-      transformer_.forward_cached(context_, all.subspan(at, static_cast<std::size_t>(tokens)),
-                                  CachedTokens<LatentCache>{one, caches}, &counts);
-      for (const std::vector<std::int64_t>& layer : counts) {
-        touched += static_cast<double>(std::ranges::count_if(layer, [](std::int64_t n) { return n > 0; }));
-        counted += 1;
-      }
-    }
-    return counted > 0 ? touched / counted : 0.0;
+  /// What passes over up to so many consecutive tokens of a text read.
+  StepReads step_reads(const Tokens& text, std::int64_t most) {
+    return measure_step_reads(context_, transformer_, model_.weights, {&text, 1}, 1, most);
   }
+  [[nodiscard]] DraftReads draft_reads() const { return mtp_draft_reads(model_.weights); }
 
   /// Seconds of a pass over so many tokens behind a text, head and all: [most + 1].
   std::vector<double> pass_seconds(const Tokens& text, std::int64_t most) {
@@ -173,57 +153,6 @@ class Bench {
   Transformer transformer_;
 };
 
-/// Weights that are read, in parameters.
-struct Reads {
-  double shared = 0;  // of the main model, head included
-  double expert = 0;  // of one expert, in all layers
-  double module_shared = 0;
-  double module_expert = 0;
-
-  explicit Reads(const ModelConfig& config) {
-    const ParameterCounts counts = count_parameters(config);
-    const auto one = static_cast<double>(3 * config.hidden_size * config.moe_intermediate_size);
-    const auto layers = static_cast<double>(moe_layers_before(config, config.num_hidden_layers));
-    expert = one * layers;
-    shared = static_cast<double>(counts.activated_without_input_embedding) -
-             expert * static_cast<double>(config.num_experts_per_tok);
-    module_expert = one;
-    module_shared = static_cast<double>(counts.mtp_module) -
-                    one * static_cast<double>(config.n_routed_experts) +
-                    static_cast<double>(config.vocab_size * config.hidden_size);
-  }
-};
-
-struct Bound {
-  double speedup = 1;
-  std::int64_t drafts = 0;
-};
-
-/// @param chain    [k] that the first k + 1 drafts are accepted
-/// @param experts  [tokens] touched in a layer
-Bound bound_of(const ModelConfig& config, const std::vector<double>& chain,
-               const std::vector<double>& experts) {
-  const Reads reads(config);
-  const auto chosen = static_cast<double>(config.num_experts_per_tok);
-  Bound bound;
-  double tokens = 1;
-  for (std::size_t k = 1; k <= chain.size(); ++k) {
-    tokens += chain[k - 1];
-    // The first draft's pass of the module reads a row for each token of the pass before.
-    const double rows = std::min(tokens, static_cast<double>(chain.size()) + 1);
-    const auto below = static_cast<std::size_t>(rows);
-    const double part = rows - static_cast<double>(below);
-    const double experts_of_rows =
-        part > 0 ? experts[below] + part * (experts[below + 1] - experts[below]) : experts[below];
-    const double drafting = static_cast<double>(k) * reads.module_shared +
-                            reads.module_expert * (experts_of_rows + static_cast<double>(k - 1) * chosen);
-    const double cost =
-        (reads.shared + reads.expert * experts[k + 1] + drafting) / (reads.shared + reads.expert * chosen);
-    if (tokens / cost > bound.speedup) bound = {tokens / cost, static_cast<std::int64_t>(k)};
-  }
-  return bound;
-}
-
 std::vector<double> chain_of(const SpeculationStats& stats) {
   std::vector<double> chain;
   double all = 1;
@@ -253,7 +182,7 @@ Measured sum_of(const std::vector<std::vector<Measured>>& by_prompt, std::size_t
   return sum;
 }
 
-void print_held_out(Bench& bench, const std::vector<Tokens>& prompts, const std::vector<double>& experts,
+void print_held_out(Bench& bench, const std::vector<Tokens>& prompts, const StepReads& steps,
                     double temperature) {
   const std::vector<Way> ways = {
       {"off", DrafterKind::off, {}},
@@ -267,7 +196,8 @@ void print_held_out(Bench& bench, const std::vector<Tokens>& prompts, const std:
   if (temperature > 0) sampling.top_p = 0.95;
   const std::vector<std::vector<Measured>> measured = bench.answer(prompts, sampling, ways, kRounds);
   const Measured plain = sum_of(measured, 0);
-  const Bound bound = bound_of(bench.config(), chain_of(sum_of(measured, 3).stats), experts);
+  const SpeculationBound bound =
+      speculation_bound(chain_of(sum_of(measured, 3).stats), steps, bench.draft_reads());
   fmt::print("\nheld-out text, {} prompts of {} tokens, answers of {}, temperature {}\n", prompts.size(),
              kPromptTokens, kAnswerTokens, temperature);
   fmt::print("  {:<16} {:>9} {:>9} {:>8} {:>12}  {}\n", "drafts", "tokens/s", "speed-up", "least",
@@ -329,26 +259,22 @@ void print_hostile(Bench& bench, double temperature) {
         measured[p][0].seconds / measured[p][1].seconds, measured[p][0].seconds / measured[p][2].seconds);
 }
 
-void print_passes(Bench& bench, const Tokens& text, const std::vector<double>& experts) {
+void print_passes(Bench& bench, const Tokens& text, const StepReads& steps) {
   const std::vector<double> seconds = bench.pass_seconds(text, kMostDrafts + 1);
-  const Reads reads(bench.config());
+  const double one = steps.weight_bytes.front();
   fmt::print("{} threads\n  {:<28}", bench.pool().threads(), "tokens of a pass");
   for (std::int64_t n = 1; n <= kMostDrafts + 1; ++n) fmt::print("{:>8}", n);
   fmt::print("\n  {:<28}", "experts touched in a layer");
-  for (std::int64_t n = 1; n <= kMostDrafts + 1; ++n)
-    fmt::print("{:>8.2f}", experts[static_cast<std::size_t>(n)]);
+  for (const double experts : steps.experts) fmt::print("{:>8.2f}", experts);
   fmt::print("\n  {:<28}", "weights read, to one token's");
-  for (std::int64_t n = 1; n <= kMostDrafts + 1; ++n)
-    fmt::print("{:>8.2f}", (reads.shared + reads.expert * experts[static_cast<std::size_t>(n)]) /
-                               (reads.shared + reads.expert * experts[1]));
+  for (const double bytes : steps.weight_bytes) fmt::print("{:>8.2f}", bytes / one);
   fmt::print("\n  {:<28}", "time, to one token's");
   for (std::int64_t n = 1; n <= kMostDrafts + 1; ++n)
     fmt::print("{:>8.2f}", seconds[static_cast<std::size_t>(n)] / seconds[1]);
+  const DraftReads drafts = bench.draft_reads();
   fmt::print("\n  {:<28}{:>8.2f}", "time of a draft", bench.draft_seconds(text) / seconds[1]);
-  fmt::print(
-      "\n  {:<28}{:>8.2f}\n", "a draft reads",
-      (reads.module_shared + reads.module_expert * static_cast<double>(bench.config().num_experts_per_tok)) /
-          (reads.shared + reads.expert * experts[1]));
+  fmt::print("\n  {:<28}{:>8.2f}\n", "a draft reads",
+             (drafts.shared + drafts.expert * steps.experts.front()) / one);
 }
 
 void run(const std::filesystem::path& folder, const std::filesystem::path& data_folder,
@@ -367,12 +293,10 @@ void run(const std::filesystem::path& folder, const std::filesystem::path& data_
   Tokens text(512);
   data.read(0, text);
 
-  std::vector<double> experts(static_cast<std::size_t>(kMostDrafts) + 2);
-  for (std::int64_t n = 1; n <= kMostDrafts + 1; ++n)
-    experts[static_cast<std::size_t>(n)] = bench.experts_touched(text, n);
-  if (wanted('p')) print_passes(bench, text, experts);
-  if (wanted('g')) print_held_out(bench, prompts, experts, 0.0);
-  if (wanted('s')) print_held_out(bench, prompts, experts, 0.8);
+  const StepReads steps = bench.step_reads(text, kMostDrafts + 1);
+  if (wanted('p')) print_passes(bench, text, steps);
+  if (wanted('g')) print_held_out(bench, prompts, steps, 0.0);
+  if (wanted('s')) print_held_out(bench, prompts, steps, 0.8);
   if (wanted('h')) print_hostile(bench, 0.0);
   if (wanted('t')) print_hostile(bench, 1.5);
 }

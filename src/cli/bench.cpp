@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "cli/bench_speculation.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "infer/expert_report.h"
@@ -37,6 +38,7 @@ struct BenchOptions {
   int rounds = 5;
   ExpertMemory expert_memory;
   bool huge_pages = true;
+  SpeculationBenchOptions speculation;
   std::size_t threads = 0;
   std::string picture;
   bool json = false;
@@ -48,23 +50,27 @@ DType type_named(const std::string& name) {
       fmt::format("--synthetic {}: there is no such type; Q4_0, Q4_K, Q8_0 and BF16 are some", name));
 }
 
-/// @param experts  where to put what experts are read through, if anything
-LoadedModel model_to_measure(const BenchOptions& options, ThreadPool& pool,
-                             std::shared_ptr<ExpertCache>& experts) {
+/// With made-up weights a tokenizer is needed for texts alone.
+TextModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
   if (options.synthetic.empty()) {
     TextModel model = load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
     model.warmer.finish();
     if (model.warmer.copied() > 0)
       fmt::print(stderr, "[{} of weights lie in huge pages]\n", format_bytes(model.warmer.copied()));
-    experts = std::move(model.expert_cache);
-    return {std::move(model.config), std::move(model.weights)};
+    return model;
   }
   const std::filesystem::path named(options.model);
-  LoadedModel model{load_model_config(std::filesystem::is_directory(named) ? named / "config.json" : named),
-                    {}};
-  model.weights = synthetic_weights(pool, model.config, type_named(options.synthetic), 1);
-  add_named_adapters(model.config, model.weights, options.lora);
-  return model;
+  const std::filesystem::path folder =
+      std::filesystem::is_directory(named) ? named : named.parent_path() / "";
+  ModelConfig config =
+      load_model_config(std::filesystem::is_directory(named) ? named / "config.json" : named);
+  Tokenizer tokenizer =
+      options.speculation.texts.empty() ? numbered_tokens(config.vocab_size) : Tokenizer::load(folder);
+  // Modules take memory, and draft alone.
+  if (!options.speculation.is_wanted()) config.num_nextn_predict_layers = 0;
+  TransformerWeights weights = synthetic_weights(pool, config, type_named(options.synthetic), 1);
+  add_named_adapters(config, weights, options.lora);
+  return {folder, std::move(config), std::move(weights), std::move(tokenizer)};
 }
 
 /// Whether most bytes of a token's weights are multiplied as integers.
@@ -108,35 +114,47 @@ void print_row(const SpeedResult& result, bool integers) {
              result.machine.integer_operations * 1e-9, result.machine.float_operations * 1e-9);
 }
 
-void run_bench(const BenchOptions& options) {
-  ThreadPool pool(options.threads);
-  std::shared_ptr<ExpertCache> experts;
-  const LoadedModel loaded = model_to_measure(options, pool, experts);
+/// Prefill and decoding of random tokens.
+nlohmann::ordered_json run_cases(const BenchOptions& options, const Context& context,
+                                 const TextModel& loaded) {
   std::int64_t positions = 1;
   for (const SpeedCase& what : cases(options)) positions = std::max(positions, what.depth + what.tokens);
   const Transformer model(loaded.config, loaded.weights, positions);
-  const Context context{pool};
   const bool integers = is_integer_model(loaded.weights);
   std::vector<SpeedResult> results;
   if (!options.json)
-    fmt::print("{} threads\n{:<30} {:>8} {:>8} {:>8} {:>7} {:>9} {:>8} {:>6} {:>9} {:>8}\n", pool.threads(),
-               "", "tokens/s", "mean", "limit", "share", "GB a pass", "experts", "GB/s", "int GOP/s",
-               "f32 GF/s");
+    fmt::print("{:<30} {:>8} {:>8} {:>8} {:>7} {:>9} {:>8} {:>6} {:>9} {:>8}\n", "", "tokens/s", "mean",
+               "limit", "share", "GB a pass", "experts", "GB/s", "int GOP/s", "f32 GF/s");
   for (SpeedCase what : cases(options)) {
     what.cache_type = options.cache_type;
     results.push_back(measure_speed(context, model, loaded.weights, what, options.rounds));
     if (!options.json) print_row(results.back(), integers);
   }
-  if (options.json) {
-    nlohmann::ordered_json all = nlohmann::ordered_json::array();
-    for (const SpeedResult& result : results) all.push_back(json_of(result, integers));
-    fmt::print("{}\n", all.dump(2));
-  }
   if (!options.picture.empty()) {
     write_file_atomically(options.picture, roofline_svg(results, integers));
     fmt::print(stderr, "{}: the measurements under this machine's roof\n", options.picture);
   }
-  if (experts != nullptr) fmt::print(stderr, "[{}]\n", expert_report_text(experts->stats()));
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const SpeedResult& result : results) all.push_back(json_of(result, integers));
+  return all;
+}
+
+void run_bench(const BenchOptions& options) {
+  const bool speculates = options.speculation.is_wanted();
+  if (speculates && !options.picture.empty())
+    throw UsageError("--picture draws what is measured without --speculate: leave one of them out");
+  ThreadPool pool(options.threads);
+  const Context context{pool};
+  const TextModel model = model_to_measure(options, pool);
+  if (!options.json) fmt::print("{} threads\n", pool.threads());
+  const nlohmann::ordered_json measured =
+      speculates ? run_speculation_bench(context, model, options.speculation,
+                                         {options.prompts, options.batches, options.rounds,
+                                          options.cache_type, !options.synthetic.empty(), !options.json})
+                 : run_cases(options, context, model);
+  if (options.json) fmt::print("{}\n", measured.dump(2));
+  if (model.expert_cache != nullptr)
+    fmt::print(stderr, "[{}]\n", expert_report_text(model.expert_cache->stats()));
 }
 
 }  // namespace
@@ -162,7 +180,12 @@ void add_bench(CLI::App& app) {
   command->add_option("--batch", options->batches, "Sequences that decode together")
       ->delimiter(',')
       ->check(at_least(1));
-  command->add_option("--rounds", options->rounds, "Passes of which the fastest counts")->check(at_least(1));
+  command
+      ->add_option("--rounds", options->rounds,
+                   "Passes of which the fastest counts; with --speculate, turns of which the "
+                   "median does")
+      ->check(at_least(1));
+  add_speculation_bench_options(*command, options->speculation);
   add_cache_type_option(*command, options->cache_type);
   add_expert_memory_option(*command, options->expert_memory);
   add_huge_pages_option(*command, options->huge_pages);

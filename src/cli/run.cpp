@@ -27,6 +27,7 @@
 #include "infer/expert_report.h"
 #include "infer/generator.h"
 #include "infer/speculation.h"
+#include "infer/speculation_report.h"
 #include "infer/text_model.h"
 #include "model/fingerprint.h"
 
@@ -79,15 +80,6 @@ void show(std::string_view text) {
   require(written, "cannot write the answer: {}", errno_text(errno));
 }
 
-nlohmann::ordered_json speculation_json(const SpeculationStats& stats) {
-  nlohmann::ordered_json places = nlohmann::ordered_json::array();
-  for (const SpeculationStats::Place& place : stats.places)
-    places.push_back({{"offered", place.offered}, {"accepted", place.accepted}});
-  return {{"passes", stats.passes},      {"drafted", stats.drafted},
-          {"checked", stats.checked},    {"accepted", stats.accepted},
-          {"places", std::move(places)}, {"tokens_per_pass", stats.tokens_per_pass()}};
-}
-
 std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt, std::uint64_t seed,
                       const ExpertCache* experts) {
   const GenerationStats& stats = answer.stats;
@@ -100,20 +92,9 @@ std::string json_text(const Answer& answer, std::span<const std::int32_t> prompt
       {"prompt_tokens_per_second", stats.prompt_tokens_per_second()},
       {"decode_tokens_per_second", stats.decode_tokens_per_second()},
   };
-  if (stats.speculation.passes > 0) json["speculation"] = speculation_json(stats.speculation);
+  if (stats.speculation.passes > 0) json["speculation"] = speculation_report_json(stats.speculation);
   if (experts != nullptr) json["experts"] = expert_report_json(experts->stats());
   return json.dump() + "\n";
-}
-
-/// "[drafts 96, 80 checked, 61 accepted (by place 81 %, 64 %); 1.9 tokens a pass]".
-void print_speculation(const SpeculationStats& stats) {
-  std::string places;
-  for (const SpeculationStats::Place& place : stats.places)
-    places += fmt::format("{}{:.0f} %", places.empty() ? " (by place " : ", ",
-                          100.0 * static_cast<double>(place.accepted) / static_cast<double>(place.offered));
-  if (!places.empty()) places += ")";
-  fmt::print(stderr, "[drafts {}, {} checked, {} accepted{}; {:.2f} tokens a pass]\n", stats.drafted,
-             stats.checked, stats.accepted, places, stats.tokens_per_pass());
 }
 
 void print_statistics(const Answer& answer, std::uint64_t seed, const ExpertCache* experts) {
@@ -123,7 +104,7 @@ void print_statistics(const Answer& answer, std::uint64_t seed, const ExpertCach
   fmt::print(stderr, "[prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}; seed {}]\n",
              stats.prompt_tokens, stats.prompt_tokens_per_second(), stats.answer_tokens,
              stats.decode_tokens_per_second(), reason, seed);
-  if (stats.speculation.passes > 0) print_speculation(stats.speculation);
+  if (stats.speculation.passes > 0) fmt::print(stderr, "[{}]\n", speculation_report_text(stats.speculation));
   if (experts != nullptr) fmt::print(stderr, "[{}]\n", expert_report_text(experts->stats()));
 }
 

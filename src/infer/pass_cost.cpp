@@ -9,15 +9,17 @@ namespace {
 
 void add_map(const LinearWeight& w, double tokens, PassCost& cost) {
   if (!w.weight.defined()) return;
-  cost.weight_bytes +=
-      static_cast<double>(halves_are_multiplied(w) ? w.halves->k_b.byte_size() + w.halves->v_b.byte_size()
-                                                   : w.weight.byte_size());
-  if (w.weight_scale_inv.defined()) cost.weight_bytes += static_cast<double>(w.weight_scale_inv.byte_size());
+  cost.weight_bytes += map_bytes(w);
   cost.weight_operations += 2.0 * tokens * static_cast<double>(w.weight.size());
 }
 
 void add_mlp(const MlpWeights& w, double tokens, PassCost& cost) {
   for (const LinearWeight* map : {&w.gate_proj, &w.up_proj, &w.down_proj}) add_map(*map, tokens, cost);
+}
+
+void add_router(const Tensor& router, double tokens, PassCost& cost) {
+  cost.weight_bytes += static_cast<double>(router.byte_size());
+  cost.weight_operations += 2.0 * tokens * static_cast<double>(router.size());
 }
 
 void add_attention(const MlaWeights& w, double tokens, PassCost& cost) {
@@ -27,6 +29,29 @@ void add_attention(const MlaWeights& w, double tokens, PassCost& cost) {
 }
 
 }  // namespace
+
+double map_bytes(const LinearWeight& map) {
+  if (!map.weight.defined()) return 0.0;
+  const double scales =
+      map.weight_scale_inv.defined() ? static_cast<double>(map.weight_scale_inv.byte_size()) : 0.0;
+  const std::size_t codes = halves_are_multiplied(map)
+                                ? map.halves->k_b.byte_size() + map.halves->v_b.byte_size()
+                                : map.weight.byte_size();
+  return static_cast<double>(codes) + scales;
+}
+
+BlockCost block_cost(const BlockWeights& block) {
+  PassCost shared;
+  add_attention(block.self_attn, 1.0, shared);
+  add_mlp(block.mlp, 1.0, shared);
+  PassCost expert;
+  if (!block.moe.experts.empty()) {
+    add_router(block.moe.router, 1.0, shared);
+    add_mlp(block.moe.shared_experts, 1.0, shared);
+    add_mlp(block.moe.experts.front(), 1.0, expert);
+  }
+  return {shared.weight_bytes, expert.weight_bytes};
+}
 
 PassCost pass_cost(const ModelConfig& config, const TransformerWeights& weights, const ExpertCounts& counts,
                    std::int64_t tokens, std::int64_t sequences, std::int64_t depth, double cached_bytes) {
@@ -38,8 +63,7 @@ PassCost pass_cost(const ModelConfig& config, const TransformerWeights& weights,
     add_attention(block.self_attn, all, cost);
     add_mlp(block.mlp, all, cost);
     if (block.moe.experts.empty()) continue;
-    cost.weight_bytes += static_cast<double>(block.moe.router.byte_size());
-    cost.weight_operations += 2.0 * all * static_cast<double>(block.moe.router.size());
+    add_router(block.moe.router, all, cost);
     add_mlp(block.moe.shared_experts, all, cost);
     for (std::size_t e = 0; moe_layer < counts.size() && e < counts[moe_layer].size(); ++e) {
       if (counts[moe_layer][e] == 0) continue;

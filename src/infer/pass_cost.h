@@ -26,4 +26,14 @@ struct PassCost {
 PassCost pass_cost(const ModelConfig& config, const TransformerWeights& weights, const ExpertCounts& counts,
                    std::int64_t tokens, std::int64_t sequences, std::int64_t depth, double cached_bytes);
 
+/// Bytes of a linear map's weights, with their scales; 0 where it is undefined.
+double map_bytes(const LinearWeight& map);
+
+/// Bytes of weights that a block reads.
+struct BlockCost {
+  double shared_bytes = 0;  // for any tokens
+  double expert_bytes = 0;  // for an expert that one of them is sent to; 0: a dense block
+};
+BlockCost block_cost(const BlockWeights& block);
+
 }  // namespace fathom

@@ -47,10 +47,9 @@ void fill(ThreadPool& pool, const std::vector<std::byte>& from, std::size_t unit
 
 }  // namespace
 
-TransformerWeights synthetic_weights(ThreadPool& pool, ModelConfig& config, DType type, std::uint64_t seed) {
+TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed) {
   require(type == DType::f32 || type == DType::bf16 || type == DType::f16 || is_block_quantized(type),
           "no weights of {} are made up: F32, BF16, F16 and the types of blocks are", dtype_name(type));
-  config.num_nextn_predict_layers = 0;
   Rng rng(seed);
   std::vector<float> values(static_cast<std::size_t>(kPoolBlocks * kLargestBlock));
   for (float& value : values) value = static_cast<float>(config.initializer_range * rng.normal());

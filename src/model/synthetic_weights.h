@@ -11,8 +11,8 @@ namespace fathom {
 
 /// Weights of any size and type in seconds, for measuring speed: matrices take pieces of one block of normal
 /// values, so large, but of no use to say anything. Where a row is no whole number of blocks of `type`,
-/// matrices are Q8_0. Norms are ones, routers f32, MTP modules are left out (`config` says so afterwards).
+/// matrices are Q8_0. Norms are ones, routers f32.
 /// @param type  of the matrices, embedding and head: f32, bf16, f16 or of blocks
-TransformerWeights synthetic_weights(ThreadPool& pool, ModelConfig& config, DType type, std::uint64_t seed);
+TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed);
 
 }  // namespace fathom

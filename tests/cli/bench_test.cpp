@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "support/program.h"
@@ -12,6 +14,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(BenchTest, MeasuresAModelBesideTheMachinesLimits) {
   const test::TemporaryFolder folder;
@@ -38,6 +41,75 @@ TEST(BenchTest, TellsAllPartsOfAMeasurement) {
     for (const char* key : {"tokens_per_second", "limit_tokens_per_second", "weight_bytes",
                             "weight_operations", "memory_bytes_per_second", "integer_operations_per_second"})
       EXPECT_GT(measured[key], 0) << key;
+}
+
+TEST(BenchTest, MeasuresAnswersWithDraftsBesideThoseWithout) {
+  const test::TemporaryFolder folder;
+  const auto model = test::copy_tiny_checkpoint("tiny_f32", folder.path());
+  std::ofstream(folder.path() / "text.txt")
+      << "the old river runs down to the sea and the sea runs up to the "
+         "old river, the old river runs down to the sea";
+  const test::ProgramResult table = test::run_fathom(
+      {"bench", model, "--speculate", "ngram", "--text", folder.path() / "text.txt", "--prompt", "8",
+       "--prompts", "2", "--answer", "12", "--batch", "2", "--rounds", "1", "--threads", "1"});
+  EXPECT_EQ(table.status, 0) << table.err;
+  EXPECT_THAT(table.out,
+              AllOf(HasSubstr("drafts by ngram"), HasSubstr("alone"), HasSubstr("served, 2 at once"),
+                    HasSubstr("worst at text.txt"), Not(HasSubstr("ANSWERS DIFFER"))));
+}
+
+TEST(BenchTest, TellsWhatDraftsCouldGainAtMost) {
+  const test::TemporaryFolder folder;
+  const auto model = test::copy_tiny_checkpoint("tiny_f32", folder.path());
+  test::set_config_key(model, "num_nextn_predict_layers", "1");
+  const test::ProgramResult result = test::run_fathom({"bench",          model / "config.json",
+                                                       "--synthetic",    "bf16",
+                                                       "--speculate",    "mtp",
+                                                       "--draft-tokens", "2",
+                                                       "--prompt",       "8",
+                                                       "--prompts",      "2",
+                                                       "--answer",       "12",
+                                                       "--batch",        "1,2",
+                                                       "--rounds",       "2",
+                                                       "--threads",      "1",
+                                                       "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json report = parse_json(result.out, "bench --json");
+  EXPECT_EQ(report["drafter"], "mtp");
+  EXPECT_EQ(report["has_made_up_weights"], true);
+  ASSERT_EQ(report["cases"].size(), 3U) << "alone, and served one and two at once";
+  EXPECT_EQ(report["cases"][0]["answered_by"], "run");
+  EXPECT_EQ(report["cases"][2]["at_once"], 2);
+  EXPECT_EQ(report["cases"][2]["turns"].size(), 1U);
+  for (const Json& measured : report["cases"]) {
+    for (const char* key :
+         {"tokens_per_second_without", "tokens_per_second_with", "speedup", "worst_speedup"})
+      EXPECT_GT(measured[key], 0) << key;
+    EXPECT_GE(measured["bound_speedup"], 1.0);
+    EXPECT_EQ(measured["step_experts_touched"].size(), 3U);
+    EXPECT_EQ(measured["step_weight_bytes"].size(), 3U);
+    for (const Json& turn : measured["turns"]) {
+      EXPECT_EQ(turn["answers_are_the_same"], true);
+      EXPECT_EQ(turn["seconds_with"].size(), 2U);
+    }
+  }
+}
+
+TEST(BenchTest, FailuresOfSpeculationAreOneLine) {
+  const test::TemporaryFolder folder;
+  const auto model = test::copy_tiny_checkpoint("tiny_f32", folder.path());
+  const auto fails = [&](std::vector<std::string> arguments, int status, const std::string& message) {
+    std::vector<std::string> all = {"bench", model, "--prompt", "8", "--prompts", "2", "--rounds", "1"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    EXPECT_CLEAN_FAILURE(test::run_fathom(all), status, message);
+  };
+  fails({"--speculate", "off"}, 2, "name who drafts");
+  fails({"--speculate", "mtp"}, 1, "has no MTP module");
+  fails({"--speculate", "ngram", "--batch", "4", "--answer", "4"}, 2, "give --prompts 4");
+  fails({"--speculate", "ngram", "--picture", "out.svg"}, 2, "--picture");
+  fails({"--speculate", "ngram", "--text", folder.path() / "none"}, 1, "none");
+  std::ofstream(folder.path() / "short.txt") << "sea";
+  fails({"--speculate", "ngram", "--text", folder.path() / "short.txt"}, 1, "give a longer text");
 }
 
 TEST(BenchTest, FailuresAreOneLine) {

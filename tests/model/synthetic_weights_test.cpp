@@ -28,9 +28,9 @@ ModelConfig config_to_make_up() {
 
 TEST(SyntheticWeightsTest, MatricesAreOfTheTypeAndTheRestIsF32) {
   ThreadPool pool(2);
-  ModelConfig config = config_to_make_up();
+  const ModelConfig config = config_to_make_up();
   const TransformerWeights weights = synthetic_weights(pool, config, DType::q4_0, 1);
-  EXPECT_EQ(config.num_nextn_predict_layers, 0);
+  EXPECT_EQ(weights.mtp.front().eh_proj.weight.dtype(), DType::q4_0);
   EXPECT_EQ(weights.embed_tokens.dtype(), DType::q4_0);
   EXPECT_EQ(weights.layers.back().moe.experts[0].up_proj.weight.dtype(), DType::q4_0);
   EXPECT_EQ(weights.layers.back().moe.router.dtype(), DType::f32);
@@ -39,14 +39,14 @@ TEST(SyntheticWeightsTest, MatricesAreOfTheTypeAndTheRestIsF32) {
 
 TEST(SyntheticWeightsTest, RowsThatDoNotFillBlocksAreQ8) {
   ThreadPool pool(1);
-  ModelConfig config = config_to_make_up();
+  const ModelConfig config = config_to_make_up();
   const TransformerWeights weights = synthetic_weights(pool, config, DType::q4_k, 1);
   EXPECT_EQ(weights.layers[0].mlp.down_proj.weight.dtype(), DType::q8_0);
 }
 
 TEST(SyntheticWeightsTest, AModelOfThemGivesNumbers) {
   ThreadPool pool(2);
-  ModelConfig config = config_to_make_up();
+  const ModelConfig config = config_to_make_up();
   for (const DType type : {DType::q4_0, DType::q8_0, DType::bf16, DType::f32}) {
     const TransformerWeights weights = synthetic_weights(pool, config, type, 3);
     const Transformer model(config, weights, 8);
@@ -60,7 +60,7 @@ TEST(SyntheticWeightsTest, AModelOfThemGivesNumbers) {
 
 TEST(SyntheticWeightsTest, TypesThatCannotBeMadeUpAreRefused) {
   ThreadPool pool(1);
-  ModelConfig config = config_to_make_up();
+  const ModelConfig config = config_to_make_up();
   EXPECT_THAT(test::error_of([&] { synthetic_weights(pool, config, DType::i32, 1); }),
               testing::HasSubstr("no weights of I32 are made up"));
 }
