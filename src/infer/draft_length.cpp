@@ -31,7 +31,8 @@ class LengthChoice {
  private:
   /// What a text's drafts cost of their own if so many are checked.
   [[nodiscard]] double drafting(const DraftingText& text, std::int64_t count) const {
-    return cost_.drafts(is_drafted_ ? text.most : count);
+    const std::int64_t made = is_drafted_ ? text.most : count;
+    return cost_.drafts(made) + (text.is_resuming && made > 0 ? cost_.resuming() : 0.0);
   }
   /// The time that a token takes without drafts.
   [[nodiscard]] double token() const { return plain_cost_ / static_cast<double>(plain_tokens_); }
@@ -77,7 +78,7 @@ class LengthChoice {
     // Costs are measured, and not to be relied on to the last: what could not pay by so much is not tried.
     constexpr double kHopeless = 1.5;
     const double extra =
-        (cost_.pass(plain_tokens_ + 1) - plain_cost_ + (is_drafted_ ? 0.0 : cost_.drafts(1))) / token();
+        (cost_.pass(plain_tokens_ + 1) - plain_cost_ + (is_drafted_ ? 0.0 : drafting(text, 1))) / token();
     return extra < kHopeless && text.history.is_time_to_try() && text.history.covers(extra);
   }
 

@@ -12,8 +12,9 @@ namespace fathom {
 /// A text that goes on by a step, for the choice of how many drafts it gets.
 struct DraftingText {
   const DraftHistory& history;
-  std::int64_t most = 0;   // drafts that there is room for, or that have been made
-  std::int64_t grade = 0;  // of those
+  std::int64_t most = 0;     // drafts that there is room for, or that have been made
+  std::int64_t grade = 0;    // of those
+  bool is_resuming = false;  // it had none in the step before
 };
 
 // How many tokens to draft for each text of a pass, and how many of the drafts to check, [texts]: as many as

@@ -40,7 +40,7 @@ std::vector<std::int64_t> Speculation::lengths(std::span<const Request> requests
   for (const Request& request : requests) {
     const Text::Step& step = request.text.step_;
     most.push_back(is_drafted ? step.drafted : std::min(request.room, options_.most_drafts));
-    texts.push_back({request.text.history_, most.back(), step.grade});
+    texts.push_back({request.text.history_, most.back(), step.grade, !request.text.has_drafted_});
   }
   if (!options_.adaptive) return most;
   return is_drafted ? lengths_to_check(cost_, texts, others) : lengths_to_draft(cost_, texts, others);
@@ -67,8 +67,10 @@ void Speculation::draft(const Context& context, std::span<Request> requests, std
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   // Behind a pause a drafter reads what it missed: that is this text's to pay for, and no cost of a draft.
   const double share = seconds / static_cast<double>(jobs.size());
-  const bool is_usual = std::ranges::all_of(of_job, [](const Request* of) { return of->text.has_drafted_; });
+  const auto usual = std::ranges::count_if(of_job, [](const Request* of) { return of->text.has_drafted_; });
+  const bool is_usual = usual == std::ssize(of_job);
   if (is_usual) cost_.record_drafts(std::ranges::max(wanted), share);
+  if (usual == 0) cost_.record_resuming(std::ranges::max(wanted), share);
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto drafted = static_cast<std::int64_t>(jobs[i].drafts.size());
     Text::Step& step = of_job[i]->text.step_;

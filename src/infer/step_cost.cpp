@@ -36,6 +36,7 @@ StepCost::StepCost(const ModelConfig& config, const Drafter& drafter)
     guess_.push_back((shared + expert * experts) / active + kTokenItself * static_cast<double>(tokens - 1));
     drafts_[place_of(tokens)].value = drafter.cost(tokens);
   }
+  resuming_.value = drafter.cost(1);  // a pass over more than one token, in the place of that over one
 }
 
 void StepCost::Figure::record(double measured) {
@@ -67,14 +68,25 @@ double StepCost::drafts_measured(std::int64_t count, double seconds) const {
 void StepCost::record_pass(std::int64_t tokens, std::int64_t drafts, double seconds) {
   if (tokens < 1 || tokens > kMostTokens) return;
   ++passes_since_unit_;
-  if (unit_ == 0) unit_ = seconds / pass(tokens);
+  const bool is_first = unit_ == 0;
+  if (is_first) unit_ = seconds / pass(tokens);
   if (tokens > 1) record_figure(tokens, seconds / unit_);
   if (drafts > 0) return;
-  seconds /= pass(tokens);  // of several texts
-  // After a while without, one measurement says more than those from before.
-  const double follow = passes_since_unit_ > kUnitLasts / 4 ? 0.6 : 0.25;
-  unit_ += follow * (std::clamp(seconds, 0.5 * unit_, 2.0 * unit_) - unit_);
+  if (passes_since_unit_ > kUnitLasts / 4) units_.clear();
   passes_since_unit_ = 0;
+  // The first pass finds nothing in any cache, and takes half as long again as those after it.
+  if (!is_first) record_unit(seconds / pass(tokens));  // of several texts
+}
+
+void StepCost::record_unit(double seconds) {
+  constexpr std::size_t kMost = 9;
+  if (units_.size() == kMost) units_.erase(units_.begin());
+  units_.push_back(seconds);
+  if (units_.size() < kUnitPasses) return;
+  std::vector<double> sorted = units_;
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::ranges::nth_element(sorted, middle);
+  unit_ = *middle;
 }
 
 void StepCost::record_figure(std::int64_t tokens, double measured_pass) {
@@ -90,6 +102,11 @@ void StepCost::record_figure(std::int64_t tokens, double measured_pass) {
     guessed += weight * (guess_[n] - 1.0);
   }
   slope_ = measured / guessed;
+}
+
+void StepCost::record_resuming(std::int64_t count, double seconds) {
+  if (count < 1 || count > kMostTokens || unit_ == 0) return;
+  resuming_.record(std::max(0.0, seconds / unit_ - drafts(count)));
 }
 
 void StepCost::record_drafts(std::int64_t count, double seconds) {

@@ -28,6 +28,10 @@ class StepCost {
   /// Of so many drafts for one text.
   [[nodiscard]] double drafts(std::int64_t count) const;
 
+  /// What a text's first drafts cost more than others, when it has had none for a while: the drafter reads
+  /// what it has missed.
+  [[nodiscard]] double resuming() const { return resuming_.value; }
+
   /// Of drafts that took so long; a wild measurement counts as less wild.
   [[nodiscard]] double drafts_measured(std::int64_t count, double seconds) const;
 
@@ -35,14 +39,21 @@ class StepCost {
   void record_pass(std::int64_t tokens, std::int64_t drafts, double seconds);
   /// For one text, or a text's share.
   void record_drafts(std::int64_t count, double seconds);
+  /// Of drafts behind a pause.
+  void record_resuming(std::int64_t count, double seconds);
 
   /// Seconds of a pass over one token, as of now; 0 before the first pass.
   [[nodiscard]] double unit() const { return unit_; }
-  /// Whether `unit` has become old: it is to be measured by a pass without drafts.
-  [[nodiscard]] bool unit_is_old() const { return passes_since_unit_ >= kUnitLasts; }
+  /// Whether `unit` is to be measured by a pass without drafts: it has become old, or is of so few passes
+  /// that one which met other work of the machine's would decide. All costs are told in it: were it too long,
+  /// drafts would look cheap.
+  [[nodiscard]] bool unit_is_old() const {
+    return passes_since_unit_ >= kUnitLasts || units_.size() < kUnitPasses;
+  }
 
  private:
   static constexpr std::int64_t kUnitLasts = 64;  // passes
+  static constexpr std::size_t kUnitPasses = 3;   // one after another without drafts
 
   struct Figure {
     double value = 0;
@@ -52,12 +63,15 @@ class StepCost {
     void record(double measured);
   };
 
+  void record_unit(double seconds);
   void record_figure(std::int64_t tokens, double measured_pass);
 
-  double unit_ = 0;
+  double unit_ = 0;            // median of
+  std::vector<double> units_;  // the last passes without drafts
   std::int64_t passes_since_unit_ = kUnitLasts;
   std::vector<Figure> passes_;  // [kMostTokens + 1]
   std::vector<Figure> drafts_;  // [kMostTokens + 1]
+  Figure resuming_;
   double slope_ = 1;  // what was measured of passes over several tokens, less one, by what was guessed
   std::vector<double> guess_;  // [kMostTokens + 1] passes before any was measured
 };
