@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "infer/expert_report.h"
+#include "infer/numa_report.h"
 #include "infer/roofline_picture.h"
 #include "infer/speed.h"
 #include "infer/text_model.h"
@@ -40,6 +41,8 @@ struct BenchOptions {
   bool huge_pages = true;
   SpeculationBenchOptions speculation;
   std::size_t threads = 0;
+  NumaChoice numa;
+  std::string topology;
   std::string picture;
   bool json = false;
 };
@@ -48,6 +51,11 @@ DType type_named(const std::string& name) {
   if (const auto type = dtype_from_text(name)) return *type;
   throw UsageError(
       fmt::format("--synthetic {}: there is no such type; Q4_0, Q4_K, Q8_0 and BF16 are some", name));
+}
+
+ModelConfig config_named(const std::string& model) {
+  const std::filesystem::path named(model);
+  return load_model_config(std::filesystem::is_directory(named) ? named / "config.json" : named);
 }
 
 /// With made-up weights a tokenizer is needed for texts alone.
@@ -62,8 +70,7 @@ TextModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
   const std::filesystem::path named(options.model);
   const std::filesystem::path folder =
       std::filesystem::is_directory(named) ? named : named.parent_path() / "";
-  ModelConfig config =
-      load_model_config(std::filesystem::is_directory(named) ? named / "config.json" : named);
+  ModelConfig config = config_named(options.model);
   Tokenizer tokenizer =
       options.speculation.texts.empty() ? numbered_tokens(config.vocab_size) : Tokenizer::load(folder);
   // Modules take memory, and draft alone.
@@ -114,6 +121,39 @@ void print_row(const SpeedResult& result, bool integers) {
              result.machine.integer_operations * 1e-9, result.machine.float_operations * 1e-9);
 }
 
+/// Of the latent caches of the case that needs most.
+std::uint64_t most_cache_bytes(const BenchOptions& options, const ModelConfig& config) {
+  const LatentPageLayout layout(config, options.cache_type, kPagePositions);
+  std::int64_t bytes = 0;
+  for (const SpeedCase& what : cases(options))
+    bytes = std::max(bytes, what.sequences * layout.pages(what.depth + what.tokens) * layout.page_bytes());
+  return static_cast<std::uint64_t>(bytes);
+}
+
+/// What --numa would do on another machine, where nothing is measured.
+void print_plan(const BenchOptions& options) {
+  const Topology machine = described_topology(options.topology);
+  const NumaChoice choice =
+      options.numa.policy == NumaPolicy::off ? NumaChoice{NumaPolicy::distribute} : options.numa;
+  const auto plan_of = [&](const ModelConfig& config, std::vector<WeightSize> sizes) {
+    return plan_numa(machine, choice, options.threads,
+                     {config, std::move(sizes), most_cache_bytes(options, config), nullptr});
+  };
+  NumaPlan plan;
+  if (options.synthetic.empty()) {
+    const TextModel model = load_text_model(options.model);
+    plan = plan_of(model.config, weight_sizes(model.config, model.weights));
+  } else {
+    const ModelConfig config = config_named(options.model);
+    plan = plan_of(config, synthetic_weight_sizes(config, type_named(options.synthetic)));
+  }
+  if (options.json) {
+    fmt::print("{}\n", nlohmann::ordered_json{{"numa", numa_plan_json(plan)}}.dump(2));
+  } else {
+    fmt::print("{}planned from a description, not measured\n", numa_plan_text(plan));
+  }
+}
+
 /// Prefill and decoding of random tokens.
 nlohmann::ordered_json run_cases(const BenchOptions& options, const Context& context,
                                  const TextModel& loaded) {
@@ -140,6 +180,10 @@ nlohmann::ordered_json run_cases(const BenchOptions& options, const Context& con
 }
 
 void run_bench(const BenchOptions& options) {
+  if (!options.topology.empty()) {
+    print_plan(options);
+    return;
+  }
   const bool speculates = options.speculation.is_wanted();
   if (speculates && !options.picture.empty())
     throw UsageError("--picture draws what is measured without --speculate: leave one of them out");
@@ -191,6 +235,12 @@ void add_bench(CLI::App& app) {
   add_huge_pages_option(*command, options->huge_pages);
   add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
+  add_numa_option(*command, options->numa);
+  command
+      ->add_option("--topology", options->topology,
+                   "Print what --numa (default here: distribute) does on a machine described as hwloc does, "
+                   "\"pack:2 [numa(memory=384GB)] core:32 pu:2\", and measure nothing")
+      ->option_text("MACHINE");
   command->add_option("--picture", options->picture,
                       "Draw the measurements under this machine's roofline: an SVG file");
   command->add_flag("--json", options->json, "Print a list of measurements with all their parts");

@@ -57,6 +57,24 @@ void add_cache_type_option(CLI::App& command, LatentType& type) {
       ->option_text("TYPE");
 }
 
+void add_numa_option(CLI::App& command, NumaChoice& choice) {
+  command
+      .add_option_function<std::string>(
+          "--numa",
+          [&choice](const std::string& text) {
+            const auto named = numa_choice_of(text);
+            if (!named)
+              throw CLI::ValidationError("--numa",
+                                         "there is no such policy: distribute, mirror, node:N and off are");
+            choice = *named;
+          },
+          "Where several nodes have memory of their own: distribute the weights over them, mirror all of "
+          "them "
+          "on each, use one (node:N), or leave it to the system (default: " +
+              numa_choice_text(choice) + ")")
+      ->option_text("POLICY");
+}
+
 void add_lora_option(CLI::App& command, std::vector<std::string>& adapters) {
   command
       .add_option("--lora", adapters,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "infer/expert_memory.h"
+#include "infer/numa_plan.h"
 #include "model/latent_cache.h"
 
 namespace fathom::cli {
@@ -39,6 +40,9 @@ void add_huge_pages_option(CLI::App& command, bool& huge_pages);
 
 /// Adds `--cache-type`; what `type` is now is its default.
 void add_cache_type_option(CLI::App& command, LatentType& type);
+
+/// Adds `--numa`; what `choice` is now is its default.
+void add_numa_option(CLI::App& command, NumaChoice& choice);
 
 /// Adds `--lora`, as every command that runs a model has it.
 void add_lora_option(CLI::App& command, std::vector<std::string>& adapters);

@@ -45,11 +45,26 @@ void fill(ThreadPool& pool, const std::vector<std::byte>& from, std::size_t unit
   });
 }
 
-}  // namespace
+bool is_matrix(ParameterKind kind) {
+  return kind == ParameterKind::embedding || kind == ParameterKind::head || kind == ParameterKind::linear ||
+         kind == ParameterKind::expert;
+}
 
-TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed) {
+void require_made_up(DType type) {
   require(type == DType::f32 || type == DType::bf16 || type == DType::f16 || is_block_quantized(type),
           "no weights of {} are made up: F32, BF16, F16 and the types of blocks are", dtype_name(type));
+}
+
+}  // namespace
+
+DType synthetic_type(const ParameterSpec& spec, DType type) {
+  require_made_up(type);
+  if (!is_matrix(spec.kind)) return DType::f32;
+  return spec.shape.back() % block_values(type) == 0 ? type : DType::q8_0;
+}
+
+TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed) {
+  require_made_up(type);
   Rng rng(seed);
   std::vector<float> values(static_cast<std::size_t>(kPoolBlocks * kLargestBlock));
   for (float& value : values) value = static_cast<float>(config.initializer_range * rng.normal());
@@ -57,13 +72,10 @@ TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config
   const std::vector<std::byte> other_pieces = stored_values(DType::q8_0, values);
   TransformerWeights weights;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& tensor, Tensor*) {
-    const bool is_matrix = spec.kind == ParameterKind::embedding || spec.kind == ParameterKind::head ||
-                           spec.kind == ParameterKind::linear || spec.kind == ParameterKind::expert;
-    if (is_matrix) {
-      const bool fits = spec.shape.back() % block_values(type) == 0;
-      const DType own = fits ? type : DType::q8_0;
+    if (is_matrix(spec.kind)) {
+      const DType own = synthetic_type(spec, type);
       tensor = Tensor::empty(spec.shape, own);
-      fill(pool, fits ? pieces : other_pieces, block_bytes(own), seed + spec.index + 1, tensor);
+      fill(pool, own == type ? pieces : other_pieces, block_bytes(own), seed + spec.index + 1, tensor);
     } else {
       tensor = Tensor::zeros(spec.shape);
       if (spec.kind == ParameterKind::norm) std::ranges::fill(tensor.values(), 1.0F);

@@ -15,4 +15,7 @@ namespace fathom {
 /// @param type  of the matrices, embedding and head: f32, bf16, f16 or of blocks
 TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed);
 
+/// The type that such weights have of a parameter: `type` or Q8_0 of matrices, else f32.
+DType synthetic_type(const ParameterSpec& spec, DType type);
+
 }  // namespace fathom

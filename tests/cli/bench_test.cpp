@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "support/program.h"
+#include "support/shared_data.h"
 #include "support/tiny_checkpoint.h"
 
 namespace fathom {
@@ -110,6 +111,33 @@ TEST(BenchTest, FailuresOfSpeculationAreOneLine) {
   fails({"--speculate", "ngram", "--text", folder.path() / "none"}, 1, "none");
   std::ofstream(folder.path() / "short.txt") << "sea";
   fails({"--speculate", "ngram", "--text", folder.path() / "short.txt"}, 1, "give a longer text");
+}
+
+TEST(BenchTest, PlansForADescribedMachineWithoutWeights) {
+  const std::string config = test::source_folder() / "configs" / "models" / "deepseek-v3.json";
+  const std::string machine = "pack:2 [numa(memory=384GB)] core:32 pu:2";
+  const test::ProgramResult table =
+      test::run_fathom({"bench", config, "--synthetic", "Q4_K", "--topology", machine});
+  EXPECT_EQ(table.status, 0) << table.err;
+  EXPECT_THAT(table.out,
+              AllOf(HasSubstr("numa distribute: 2 node(s), 64 threads"), HasSubstr("not measured")));
+  const test::ProgramResult result =
+      test::run_fathom({"bench", config, "--synthetic", "Q4_K", "--topology", machine, "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json plan = parse_json(result.out, "bench --json")["numa"];
+  EXPECT_NEAR(plan["nodes"][0]["bytes"].get<double>(), 671.0e9 * 4.5 / 8 / 2, 5e9);
+  EXPECT_NEAR(plan["nodes"][1]["step_share"].get<double>(), 0.5, 0.001);
+  EXPECT_NEAR(plan["most_experts_on_a_node"].get<double>(), 5.077, 0.001);
+  EXPECT_CLEAN_FAILURE(
+      test::run_fathom({"bench", config, "--synthetic", "Q8_0", "--topology", machine, "--numa", "mirror"}),
+      1, "bytes are missing");
+  EXPECT_CLEAN_FAILURE(
+      test::run_fathom({"bench", config, "--synthetic", "Q8_0", "--topology", machine, "--numa", "node:2"}),
+      2, "there are 0, 1");
+  EXPECT_CLEAN_FAILURE(
+      test::run_fathom({"bench", config, "--synthetic", "Q8_0", "--topology", "two sockets"}), 2,
+      "no machine is described");
+  EXPECT_CLEAN_FAILURE(test::run_fathom({"bench", config, "--numa", "isolate"}), 2, "--numa");
 }
 
 TEST(BenchTest, FailuresAreOneLine) {
