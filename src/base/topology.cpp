@@ -84,12 +84,47 @@ double objects_in(const std::string& description) {
   return product;
 }
 
-}  // namespace
+Set set_of(std::span<const unsigned> numbers) {
+  Set set(hwloc_bitmap_alloc());
+  for (const unsigned number : numbers) hwloc_bitmap_set(set.get(), number);
+  return set;
+}
 
-Topology machine_topology() {
-  const Hwloc hwloc = make_hwloc();
+Hwloc load_machine() {
+  Hwloc hwloc = make_hwloc();
   require(hwloc_topology_load(hwloc.get()) == 0, "hwloc cannot read this machine's topology: {}",
           errno_text(errno));
+  return hwloc;
+}
+
+class MachineBinder : public NumaBinder {
+ public:
+  void bind_thread(std::span<const unsigned> units) override {
+    if (hwloc_set_cpubind(hwloc_.get(), set_of(units).get(), HWLOC_CPUBIND_THREAD) != 0)
+      fail("a thread cannot be bound to processing unit {}: {}; leave --numa out", units.front(),
+           errno_text(errno));
+  }
+  bool bind_memory(void* begin, std::size_t bytes, unsigned node) override {
+    return hwloc_set_area_membind(hwloc_.get(), begin, bytes, set_of({&node, 1}).get(), HWLOC_MEMBIND_BIND,
+                                  HWLOC_MEMBIND_BYNODESET) == 0;
+  }
+  bool spread_memory(std::span<const unsigned> nodes) override {
+    return hwloc_set_membind(hwloc_.get(), set_of(nodes).get(), HWLOC_MEMBIND_INTERLEAVE,
+                             HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET) == 0;
+  }
+
+ private:
+  Hwloc hwloc_ = load_machine();
+};
+
+}  // namespace
+
+std::unique_ptr<NumaBinder> machine_binder() {
+  return std::make_unique<MachineBinder>();
+}
+
+Topology machine_topology() {
+  const Hwloc hwloc = load_machine();
   // What control groups forbid hwloc leaves out itself.
   const Set units = copy_of(hwloc_topology_get_topology_cpuset(hwloc.get()));
   const Set bound(hwloc_bitmap_alloc());

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,5 +31,28 @@ Topology machine_topology();
 /// pu:2" are two packages, each a node of 384 GB with 32 cores of two threads. Throws `UsageError` for what
 /// hwloc does not understand, and for more than 65,536 of anything.
 Topology described_topology(const std::string& description);
+
+/// Puts threads and memory of this process where they belong. Thread-safe.
+class NumaBinder {
+ public:
+  NumaBinder() = default;
+  virtual ~NumaBinder() = default;
+  NumaBinder(const NumaBinder&) = delete;
+  NumaBinder& operator=(const NumaBinder&) = delete;
+
+  /// From now on the calling thread, and those that it starts, run on these processing units. Throws `Error`
+  /// where they may not.
+  virtual void bind_thread(std::span<const unsigned> units) = 0;
+  /// Pages that nobody has touched yet will be a node's, as long as it has some.
+  /// @return false where the system forbids it, as containers may: then they are that of who touches them
+  /// first
+  virtual bool bind_memory(void* begin, std::size_t bytes, unsigned node) = 0;
+  /// What the calling thread, and those that it starts from now on, touch first comes from these nodes by
+  /// turns, page by page. @return see `bind_memory`
+  virtual bool spread_memory(std::span<const unsigned> nodes) = 0;
+};
+
+/// That of this machine.
+std::unique_ptr<NumaBinder> machine_binder();
 
 }  // namespace fathom

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/nearest_weights.h"
 #include "kernels/packed_gemm.h"
 #include "kernels/quant_grouped.h"
 #include "kernels/stream_linear.h"
@@ -36,9 +37,10 @@ std::int64_t streamed_items(const LinearForward& job) {
   return job.tokens == 0 || !is_streamed(job) ? 0 : pieces(job.w.out, streamed_rows(job.w));
 }
 
-void streamed_item(const LinearForward& job, std::int64_t item) {
+void streamed_item(const ThreadPool& pool, const LinearForward& job, std::int64_t item) {
   const std::int64_t rows = streamed_rows(job.w);
-  stream_linear(job.w, item * rows, std::min(job.w.out, (item + 1) * rows), job.x, job.tokens, job.y);
+  stream_linear(nearest(pool, job.w), item * rows, std::min(job.w.out, (item + 1) * rows), job.x, job.tokens,
+                job.y);
 }
 
 /// The products of several maps, f32 sums of f32 inputs.
@@ -71,7 +73,10 @@ class Products {
 void grouped_linear_forward(ThreadPool& pool, std::span<const LinearForward> jobs) {
   for_all_items(
       pool, jobs.size(), [&](std::size_t job) { return streamed_items(jobs[job]); },
-      [&](std::size_t job, std::int64_t item) { streamed_item(jobs[job], item); });
+      [&](std::size_t job, std::int64_t item) {
+        return row_of(jobs[job].w, item * streamed_rows(jobs[job].w));
+      },
+      [&](std::size_t job, std::int64_t item) { streamed_item(pool, jobs[job], item); });
   grouped_quant_forward(pool, jobs);
   Products products;
   for (const LinearForward& job : jobs) {

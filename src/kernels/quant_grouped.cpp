@@ -5,6 +5,7 @@
 #include <deque>
 #include <vector>
 
+#include "kernels/nearest_weights.h"
 #include "kernels/quant_linear.h"
 #include "kernels/quant_rows.h"
 #include "kernels/work_items.h"
@@ -42,10 +43,13 @@ void grouped_quant_forward(ThreadPool& pool, std::span<const LinearForward> jobs
       pool, quantized.size(),
       [&](std::size_t j) { return pieces(quantized[j].job->w.out, quantized[j].item_rows); },
       [&](std::size_t j, std::int64_t item) {
+        return row_of(quantized[j].job->w, item * quantized[j].item_rows);
+      },
+      [&](std::size_t j, std::int64_t item) {
         const LinearForward& job = *quantized[j].job;
         const std::int64_t begin = item * quantized[j].item_rows;
-        quant_product({job.w, begin, std::min(job.w.out, begin + quantized[j].item_rows), quantized[j].x,
-                       nullptr, job.tokens, job.y + begin, job.w.out});
+        quant_product({nearest(pool, job.w), begin, std::min(job.w.out, begin + quantized[j].item_rows),
+                       quantized[j].x, nullptr, job.tokens, job.y + begin, job.w.out});
       });
 }
 

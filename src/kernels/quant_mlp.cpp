@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 
+#include "kernels/nearest_weights.h"
 #include "kernels/quant_linear.h"
 #include "kernels/swiglu.h"
 #include "kernels/work_items.h"
@@ -35,8 +36,8 @@ void make_product(ThreadPool& pool, const QuantMlp& mlp, const QuantizedRows& x,
   const auto both = std::make_unique_for_overwrite<float[]>(2 * values);
   float* gate = both.get();
   float* up = gate + values;
-  quant_product({mlp.gate, begin, end, &x, mlp.gather, mlp.tokens, gate, width});
-  quant_product({mlp.up, begin, end, &x, mlp.gather, mlp.tokens, up, width});
+  quant_product({nearest(pool, mlp.gate), begin, end, &x, mlp.gather, mlp.tokens, gate, width});
+  quant_product({nearest(pool, mlp.up), begin, end, &x, mlp.gather, mlp.tokens, up, width});
   swiglu_forward(pool, gate, up, static_cast<std::int64_t>(values), gate);
   for (std::int64_t t = 0; t < mlp.tokens; ++t)
     quantize_activations(gate + t * width, width / ActivationBlock::kValues,
@@ -60,6 +61,9 @@ void quant_mlps(ThreadPool& pool, std::span<const QuantMlp> mlps, const Quantize
         return mlps[m].tokens == 0 ? 0 : pieces(mlps[m].gate.out, pair_rows(mlps[m], up_bytes));
       },
       [&](std::size_t m, std::int64_t item) {
+        return row_of(mlps[m].gate, item * pair_rows(mlps[m], up_bytes));
+      },
+      [&](std::size_t m, std::int64_t item) {
         const std::int64_t rows = pair_rows(mlps[m], up_bytes);
         make_product(pool, mlps[m], x, item * rows, std::min(mlps[m].gate.out, (item + 1) * rows),
                      products[m]);
@@ -72,11 +76,12 @@ void quant_mlps(ThreadPool& pool, std::span<const QuantMlp> mlps, const Quantize
   for_all_items(
       pool, mlps.size(),
       [&](std::size_t m) { return mlps[m].tokens == 0 ? 0 : pieces(mlps[m].down.out, down_rows(mlps[m])); },
+      [&](std::size_t m, std::int64_t item) { return row_of(mlps[m].down, item * down_rows(mlps[m])); },
       [&](std::size_t m, std::int64_t item) {
         const QuantMlp& mlp = mlps[m];
         const std::int64_t begin = item * down_rows(mlp);
-        quant_product({mlp.down, begin, std::min(mlp.down.out, begin + down_rows(mlp)), &products[m], nullptr,
-                       mlp.tokens, mlp.y + begin, mlp.down.out});
+        quant_product({nearest(pool, mlp.down), begin, std::min(mlp.down.out, begin + down_rows(mlp)),
+                       &products[m], nullptr, mlp.tokens, mlp.y + begin, mlp.down.out});
       });
 }
 

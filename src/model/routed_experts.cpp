@@ -8,9 +8,11 @@
 #include "base/error.h"
 #include "kernels/expert_rows.h"
 #include "kernels/gemm.h"
+#include "kernels/nearest_weights.h"
 #include "kernels/packed_gemm.h"
 #include "kernels/quant_mlp.h"
 #include "kernels/swiglu.h"
+#include "kernels/work_items.h"
 #include "model/expert_peers.h"
 #include "model/linear.h"
 #include "model/mlp.h"
@@ -75,6 +77,22 @@ std::vector<ExpertTile> tiles_of(const ExpertGroups& groups, const std::vector<c
     return experts[static_cast<std::size_t>(tile.expert)] == nullptr;
   });
   return tiles;
+}
+
+/// Calls `work(tile, expert)` for all tiles, which threads near a tile's rows of `map` take.
+template <typename Work>
+void for_all_tiles(ThreadPool& pool, const std::vector<ExpertTile>& tiles,
+                   const std::vector<const MlpWeights*>& experts, LinearWeight MlpWeights::*map,
+                   const Work& work) {
+  const auto expert_of = [&](const ExpertTile& tile) -> const MlpWeights& {
+    return *experts[static_cast<std::size_t>(tile.expert)];
+  };
+  kernels::for_all_items(
+      pool, tiles.size(), [](std::size_t) { return 1; },
+      [&](std::size_t t, std::int64_t) {
+        return kernels::row_of((expert_of(tiles[t]).*map).matrix(), tiles[t].column_begin);
+      },
+      [&](std::size_t t, std::int64_t) { work(tiles[t], expert_of(tiles[t])); });
 }
 
 /// The products of all experts, collected to be run together.
@@ -173,9 +191,7 @@ Tensor RoutedExperts::up(const Inference& inference) const {
   Tensor product = Tensor::empty({groups.rows(), width});  // holds the gates first
   Tensor ups = Tensor::empty(product.shape());
   const std::vector<ExpertTile> tiles = tiles_of(groups, inference.experts, width);
-  pool.parallel_for(tiles.size(), [&](std::size_t index) {
-    const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = *inference.experts[static_cast<std::size_t>(tile.expert)];
+  const auto up_of_tile = [&](const ExpertTile& tile, const MlpWeights& expert) {
     const Tensor inputs = gather(inference.x, groups, tile.begin, tile.end);
     const std::int64_t first = tile.begin * width + tile.column_begin;
     tile_linear(pool, tile, inputs.f32(), expert.gate_proj.matrix(), product.f32() + first, width);
@@ -186,7 +202,8 @@ Tensor RoutedExperts::up(const Inference& inference) const {
       kernels::swiglu_forward(pool, place, ups.f32() + first + r * width,
                               whole_rows ? tile.rows() * width : tile.columns(), place);
     }
-  });
+  };
+  for_all_tiles(pool, tiles, inference.experts, &MlpWeights::gate_proj, up_of_tile);
   return product;
 }
 
@@ -242,12 +259,11 @@ void RoutedExperts::infer_some(Inference& inference) const {
   const Tensor product = up(inference);
   ThreadPool& pool = inference.context.pool;
   const std::vector<ExpertTile> tiles = tiles_of(inference.groups, inference.experts, hidden);
-  pool.parallel_for(tiles.size(), [&](std::size_t index) {
-    const ExpertTile& tile = tiles[index];
-    const MlpWeights& expert = *inference.experts[static_cast<std::size_t>(tile.expert)];
+  const auto down_of_tile = [&](const ExpertTile& tile, const MlpWeights& expert) {
     tile_linear(pool, tile, product.f32() + tile.begin * product.dim(1), expert.down_proj.matrix(),
                 inference.out.f32() + tile.begin * hidden + tile.column_begin, hidden);
-  });
+  };
+  for_all_tiles(pool, tiles, inference.experts, &MlpWeights::down_proj, down_of_tile);
 }
 
 std::optional<StreamedExperts::Reading> RoutedExperts::read(const ExpertGroups& groups) const {

@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/error_text.h"
@@ -129,6 +132,106 @@ TEST(ThreadPoolTest, RangesCoverEachIndexOnceAndDoNotDependOnTheThreads) {
     if (threads == 1) expected = ranges;
     EXPECT_EQ(ranges, expected);
   }
+}
+
+ThreadNodes two_nodes(std::function<void(std::size_t)> bind = {}) {
+  return {{0, 0, 1, 1}, std::move(bind)};
+}
+
+TEST(ThreadPoolTest, EveryThreadBindsItselfOnceAndKnowsItsNode) {
+  std::mutex mutex;
+  std::multiset<std::size_t> bound;
+  std::map<std::thread::id, std::size_t> thread_of;
+  ThreadPool pool(two_nodes([&](std::size_t thread) {
+    const std::scoped_lock lock(mutex);
+    bound.insert(thread);
+    thread_of[std::this_thread::get_id()] = thread;
+  }));
+  EXPECT_EQ(pool.nodes(), 2U);
+  EXPECT_EQ(pool.threads(), 4U);
+  for (int round = 0; round < 20; ++round)
+    pool.parallel_for(100, [&](std::size_t) {
+      const std::scoped_lock lock(mutex);
+      EXPECT_EQ(ThreadPool::own_node(), thread_of.at(std::this_thread::get_id()) / 2);
+    });
+  EXPECT_EQ(bound, (std::multiset<std::size_t>{0, 1, 2, 3}));
+}
+
+TEST(ThreadPoolTest, AnotherCallerIsBoundToo) {
+  std::atomic<int> callers = 0;
+  ThreadPool pool(two_nodes([&](std::size_t thread) { callers += thread == 0 ? 1 : 0; }));
+  const auto call = [&] { pool.parallel_for(8, [](std::size_t) {}); };
+  call();
+  std::thread([&] {
+    call();
+    call();
+  }).join();
+  EXPECT_EQ(callers, 2);
+}
+
+TEST(ThreadPoolTest, WhatFailsToBindReachesTheCaller) {
+  ThreadPool pool(two_nodes([](std::size_t thread) {
+    if (thread == 3) throw std::runtime_error("no such core");
+  }));
+  std::string thrown;
+  try {
+    pool.parallel_for(8, [](std::size_t) {});
+  } catch (const std::runtime_error& error) {
+    thrown = error.what();
+  }
+  EXPECT_EQ(thrown, "no such core");
+}
+
+TEST(ThreadPoolTest, ItemsOfNodesRunOnceWhateverTheRuns) {
+  ThreadPool pool(two_nodes());
+  ThreadPool plain(3);
+  ThreadPool alone(1);
+  const std::vector<NodeItems> runs = {{40, 60, 1}, {0, 13, 0}, {13, 13, 1}, {13, 40, 1}, {60, 100, 0}};
+  for (ThreadPool* each : {&pool, &plain, &alone})
+    for (int round = 0; round < 50; ++round) {
+      std::vector<std::atomic<int>> times(101);
+      each->parallel_for(runs, [&](std::size_t i) { times[i].fetch_add(1); });
+      for (std::size_t i = 0; i < 100; ++i) ASSERT_EQ(times[i].load(), 1) << i;
+      ASSERT_EQ(times[100].load(), 0);
+    }
+}
+
+TEST(ThreadPoolTest, WithoutHelpOnlyANodesOwnThreadsTakeItsItems) {
+  ThreadPool pool(two_nodes());
+  const std::vector<NodeItems> runs = {{0, 50, 1}, {50, 60, 0}};
+  for (int round = 0; round < 50; ++round)
+    pool.parallel_for(
+        runs, [](std::size_t i) { ASSERT_EQ(ThreadPool::own_node(), i < 50 ? 1U : 0U); }, OthersHelp::no);
+}
+
+TEST(ThreadPoolTest, OthersHelpOnlyWhenTheirOwnItemsAreTaken) {
+  ThreadPool pool(two_nodes());
+  std::atomic<int> own_taken = 0;  // by node 0
+  std::atomic<int> early_help = 0;
+  const std::vector<NodeItems> runs = {{0, 200, 1}, {200, 240, 0}};
+  pool.parallel_for(runs, [&](std::size_t i) {
+    if (i >= 200) ++own_taken;
+    const bool helps = i < 200 && ThreadPool::own_node() == 0;
+    if (helps && own_taken.load() < 40) ++early_help;
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  });
+  // The last of a node's own items may have been taken by its other thread and not be counted yet.
+  EXPECT_LE(early_help, 1);
+  EXPECT_EQ(own_taken, 40);
+}
+
+TEST(ThreadPoolTest, TheLowestExceptionOfAllNodesIsRethrown) {
+  ThreadPool pool(two_nodes());
+  const std::vector<NodeItems> runs = {{0, 50, 1}, {50, 100, 0}};
+  std::string thrown;
+  try {
+    pool.parallel_for(runs, [](std::size_t i) {
+      if (i % 10 == 7) throw std::runtime_error(std::to_string(i));
+    });
+  } catch (const std::runtime_error& error) {
+    thrown = error.what();
+  }
+  EXPECT_EQ(thrown, "7");
 }
 
 TEST(ThreadPoolTest, MistakesAreErrors) {

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/mman.h>
 
+#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -94,6 +96,40 @@ TEST(TopologyTest, UnitsThatTasksetTookAwayAreNotOffered) {
     units = units_of(machine_topology());
   }).join();
   EXPECT_EQ(units, 1U);
+}
+
+TEST(NumaBinderTest, AThreadRunsWhereItIsBound) {
+  const NumaNode node = machine_topology().nodes.front();
+  const auto binder = machine_binder();
+  for (const auto& core : node.cores) {
+    std::thread([&] {
+      binder->bind_thread(core);
+      cpu_set_t set;
+      ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+      EXPECT_EQ(static_cast<std::size_t>(CPU_COUNT(&set)), core.size());
+      EXPECT_TRUE(CPU_ISSET(core.front(), &set));
+    }).join();
+  }
+  std::thread([&] {
+    const std::vector<unsigned> none = {1000000};
+    EXPECT_THAT(test::error_of([&] { binder->bind_thread(none); }), HasSubstr("processing unit 1000000"));
+  }).join();
+}
+
+/// Whether the system follows shows on machines with several nodes only; containers may forbid to ask.
+TEST(NumaBinderTest, MemoryCanBeUsedAfterItWasBound) {
+  const NumaNode node = machine_topology().nodes.front();
+  constexpr std::size_t kBytes = std::size_t{4} << 20U;
+  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  std::thread([&] {
+    const auto binder = machine_binder();
+    if (!binder->bind_memory(memory, kBytes, node.number) || !binder->spread_memory({&node.number, 1}))
+      GTEST_LOG_(INFO) << "this machine forbids binding memory";
+    std::memset(memory, 7, kBytes);
+    EXPECT_EQ(static_cast<const char*>(memory)[kBytes - 1], 7);
+  }).join();
+  munmap(memory, kBytes);
 }
 
 }  // namespace
