@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "infer/expert_report.h"
+#include "infer/numa_placement.h"
 #include "infer/numa_report.h"
 #include "infer/roofline_picture.h"
 #include "infer/speed.h"
@@ -59,9 +60,10 @@ ModelConfig config_named(const std::string& model) {
 }
 
 /// With made-up weights a tokenizer is needed for texts alone.
-TextModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
+TextModel model_to_measure(const BenchOptions& options) {
   if (options.synthetic.empty()) {
-    TextModel model = load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
+    TextModel model = load_text_model(options.model, options.expert_memory, options.lora,
+                                      uses_huge_pages(options.huge_pages, options.numa));
     model.warmer.finish();
     if (model.warmer.copied() > 0)
       fmt::print(stderr, "[{} of weights lie in huge pages]\n", format_bytes(model.warmer.copied()));
@@ -75,6 +77,7 @@ TextModel model_to_measure(const BenchOptions& options, ThreadPool& pool) {
       options.speculation.texts.empty() ? numbered_tokens(config.vocab_size) : Tokenizer::load(folder);
   // Modules take memory, and draft alone.
   if (!options.speculation.is_wanted()) config.num_nextn_predict_layers = 0;
+  ThreadPool pool(options.threads);
   TransformerWeights weights = synthetic_weights(pool, config, type_named(options.synthetic), 1);
   add_named_adapters(config, weights, options.lora);
   return {folder, std::move(config), std::move(weights), std::move(tokenizer)};
@@ -187,15 +190,21 @@ void run_bench(const BenchOptions& options) {
   const bool speculates = options.speculation.is_wanted();
   if (speculates && !options.picture.empty())
     throw UsageError("--picture draws what is measured without --speculate: leave one of them out");
-  ThreadPool pool(options.threads);
-  const Context context{pool};
-  const TextModel model = model_to_measure(options, pool);
-  if (!options.json) fmt::print("{} threads\n", pool.threads());
-  const nlohmann::ordered_json measured =
+  TextModel model = model_to_measure(options);
+  const PlacedModel placed =
+      place_model(options.numa, options.threads, model.config, model.weights,
+                  {most_cache_bytes(options, model.config), model.expert_cache == nullptr, nullptr});
+  const Context context{*placed.pool};
+  if (!options.json) {
+    if (placed.plan) fmt::print("{}", numa_plan_text(*placed.plan));
+    fmt::print("{} threads\n", placed.pool->threads());
+  }
+  nlohmann::ordered_json measured =
       speculates ? run_speculation_bench(context, model, options.speculation,
                                          {options.prompts, options.batches, options.rounds,
                                           options.cache_type, !options.synthetic.empty(), !options.json})
                  : run_cases(options, context, model);
+  if (placed.plan) measured = {{"numa", numa_plan_json(*placed.plan)}, {"measurements", std::move(measured)}};
   if (options.json) fmt::print("{}\n", measured.dump(2));
   if (model.expert_cache != nullptr)
     fmt::print(stderr, "[{}]\n", expert_report_text(model.expert_cache->stats()));
@@ -243,7 +252,9 @@ void add_bench(CLI::App& app) {
       ->option_text("MACHINE");
   command->add_option("--picture", options->picture,
                       "Draw the measurements under this machine's roofline: an SVG file");
-  command->add_flag("--json", options->json, "Print a list of measurements with all their parts");
+  command->add_flag(
+      "--json", options->json,
+      "Print a list of measurements with all their parts; with --numa an object with the plan, too");
   command->callback([options] { run_bench(*options); });
 }
 

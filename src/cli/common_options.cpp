@@ -2,6 +2,10 @@
 
 #include <map>
 #include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "infer/numa_report.h"
 
 namespace fathom::cli {
 
@@ -73,6 +77,17 @@ void add_numa_option(CLI::App& command, NumaChoice& choice) {
           "on each, use one (node:N), or leave it to the system (default: " +
               numa_choice_text(choice) + ")")
       ->option_text("POLICY");
+}
+
+std::unique_ptr<ThreadPool> place_text_model(const NumaChoice& choice, std::size_t threads, TextModel& model,
+                                             std::uint64_t cache_bytes, const ExpertCounts* usage) {
+  PlacedModel placed = place_model(choice, threads, model.config, model.weights,
+                                   {cache_bytes, model.expert_cache == nullptr, usage});
+  if (placed.plan) {
+    log_info("{}", numa_plan_line(*placed.plan));
+    for (const std::string& warning : placed.plan->warnings) log_warning("{}", warning);
+  }
+  return std::move(placed.pool);
 }
 
 void add_lora_option(CLI::App& command, std::vector<std::string>& adapters) {

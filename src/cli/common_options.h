@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "infer/expert_memory.h"
-#include "infer/numa_plan.h"
+#include "infer/numa_placement.h"
+#include "infer/text_model.h"
 #include "model/latent_cache.h"
 
 namespace fathom::cli {
@@ -43,6 +45,16 @@ void add_cache_type_option(CLI::App& command, LatentType& type);
 
 /// Adds `--numa`; what `choice` is now is its default.
 void add_numa_option(CLI::App& command, NumaChoice& choice);
+
+/// Whether weights are to be copied where they lie: not where they are placed on nodes.
+inline bool uses_huge_pages(bool huge_pages, const NumaChoice& choice) {
+  return huge_pages && choice.policy == NumaPolicy::off;
+}
+
+/// The threads that `--threads` and `--numa` ask for, with the model's weights where they belong; says on
+/// standard error in a line what lies where. @param cache_bytes  that caches will take
+std::unique_ptr<ThreadPool> place_text_model(const NumaChoice& choice, std::size_t threads, TextModel& model,
+                                             std::uint64_t cache_bytes, const ExpertCounts* usage = nullptr);
 
 /// Adds `--lora`, as every command that runs a model has it.
 void add_lora_option(CLI::App& command, std::vector<std::string>& adapters);

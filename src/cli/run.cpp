@@ -50,6 +50,7 @@ struct RunOptions {
   bool huge_pages = true;
   std::string save_session;
   std::string load_session;
+  NumaChoice numa;
   std::size_t threads = 0;
   bool json = false;
   bool echo = false;
@@ -145,8 +146,8 @@ void run(const RunOptions& options) {
     throw UsageError("an answer with a grammar ends where the grammar does: leave --ignore-eos out");
   require(!text.empty(), "the prompt is empty: give some text to continue");
 
-  const TextModel model =
-      load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
+  TextModel model = load_text_model(options.model, options.expert_memory, options.lora,
+                                    uses_huge_pages(options.huge_pages, options.numa));
   Session session(options, model);
   std::vector<std::int32_t> prompt = session.tokens();
   const std::vector<std::int32_t> added = model.tokenizer.encode(text, !options.no_special && prompt.empty());
@@ -157,8 +158,11 @@ void run(const RunOptions& options) {
   std::int64_t positions = model.config.max_position_embeddings;
   if (generation.max_tokens > 0)
     positions = std::min(positions, static_cast<std::int64_t>(prompt.size()) + generation.max_tokens);
-  ThreadPool pool(options.threads);
-  const Context context{pool};
+  const LatentPageLayout pages(model.config, options.cache_type, kPagePositions);
+  const std::unique_ptr<ThreadPool> pool =
+      place_text_model(options.numa, options.threads, model,
+                       static_cast<std::uint64_t>(pages.pages(positions) * pages.page_bytes()));
+  const Context context{*pool};
   const Transformer transformer(model.config, model.weights, positions);
   const ChosenDrafter drafter(choice, model, transformer, positions);
   std::optional<Speculation> speculation;
@@ -228,6 +232,7 @@ void add_run(CLI::App& app) {
   add_grammar_options(*command, options->grammar);
   add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
+  add_numa_option(*command, options->numa);
   command->add_flag("--json", options->json, "Print one JSON object at the end instead of streaming text");
   command->add_flag("--echo", options->echo, "Print the prompt before the answer");
   command->add_flag("--no-special", options->no_special,

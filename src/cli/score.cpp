@@ -32,6 +32,7 @@ struct ScoreOptions {
   LatentType cache_type = LatentType::f32;  // what is measured is the model
   ExpertMemory expert_memory;
   bool huge_pages = true;
+  NumaChoice numa;
   std::size_t threads = 0;
   bool json = false;
   bool no_special = false;
@@ -76,16 +77,19 @@ void run_score(const ScoreOptions& options) {
       int{options.tokens.has_value()} + int{options.text.has_value()} + int{options.file.has_value()};
   if (given != 1) throw UsageError("give one of --tokens, --text and --file");
 
-  const TextModel model =
-      load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
+  TextModel model = load_text_model(options.model, options.expert_memory, options.lora,
+                                    uses_huge_pages(options.huge_pages, options.numa));
   const std::vector<std::int32_t> tokens = tokens_to_score(options, model);
   const auto count = static_cast<std::int64_t>(tokens.size());
   require(count > 0, "no tokens to score");
   require(count <= model.config.max_position_embeddings,
           "the text is {} tokens long and the model's context holds {}: shorten it", count,
           model.config.max_position_embeddings);
-  ThreadPool pool(options.threads);
-  const Context context{pool};
+  const LatentPageLayout pages(model.config, options.cache_type, kPagePositions);
+  const std::unique_ptr<ThreadPool> pool =
+      place_text_model(options.numa, options.threads, model,
+                       static_cast<std::uint64_t>(pages.pages(count) * pages.page_bytes()));
+  const Context context{*pool};
   const Transformer transformer(model.config, model.weights, count);
   Score score;
   blame_non_finite_weights(
@@ -115,6 +119,7 @@ void add_score(CLI::App& app) {
   add_huge_pages_option(*command, options->huge_pages);
   add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
+  add_numa_option(*command, options->numa);
   command->add_flag("--json", options->json,
                     "Print {\"tokens\": [...], \"logprobs\": [null, ...], \"perplexity\": x}");
   command->add_flag("--no-special", options->no_special,

@@ -54,6 +54,7 @@ struct ServeOptions {
   std::string write_expert_load;
   ExpertMemory expert_memory;
   bool huge_pages = true;
+  NumaChoice numa;
   std::size_t threads = 0;
 };
 
@@ -124,18 +125,23 @@ void serve(const ServeOptions& options, Communicator& job) {
   const ServingLayout layout = serving_layout(job.size(), options.prefill_processes);
   ExpertMemory expert_memory = options.expert_memory;
   expert_memory.reserved_bytes = static_cast<std::uint64_t>(options.cache_mib) << 20U;
+  require(job.size() == 1 || options.numa.policy == NumaPolicy::off,
+          "--numa is for a server of one process, and this one has {}: have mpirun bind processes to nodes",
+          job.size());
   // Several processes share a file's pages, but would each have a copy.
-  const TextModel model =
-      load_text_model(options.model, expert_memory, options.lora, options.huge_pages && job.size() == 1);
+  TextModel model = load_text_model(options.model, expert_memory, options.lora,
+                                    uses_huge_pages(options.huge_pages, options.numa) && job.size() == 1);
   PlacementOptions placement{options.redundant_experts, {}};
   if (!options.expert_load.empty()) placement.counts = read_expert_counts(options.expert_load, model.config);
-  ThreadPool pool(options.threads > 0 ? options.threads : default_threads());
+  const std::unique_ptr<ThreadPool> pool =
+      place_text_model(options.numa, options.threads > 0 ? options.threads : default_threads(), model,
+                       expert_memory.reserved_bytes, placement.counts.empty() ? nullptr : &placement.counts);
   const Transformer transformer(model.config, model.weights, model.config.max_position_embeddings);
   const ChosenDrafter drafter(choice, model, transformer, transformer.max_positions());
   std::optional<Speculation> speculation;
   if (drafter.get() != nullptr) speculation.emplace(model.config, *drafter.get(), options.speculation);
   const CacheOptions cache = cache_options(options, model.config, drafter.get());
-  ServingRank rank(pool, transformer, model.tokenizer, job, layout, placement, cache);
+  ServingRank rank(*pool, transformer, model.tokenizer, job, layout, placement, cache);
   GrammarCompiler grammars(model.tokenizer, model.end_of_text());
   rank.runner().use_grammars(grammars);
   if (speculation) rank.runner().speculate(*speculation);
@@ -221,6 +227,7 @@ void add_serve(CLI::App& app) {
                           options->speculation.most_drafts);
   add_lora_option(*command, options->lora);
   add_threads_option(*command, options->threads);
+  add_numa_option(*command, options->numa);
   command->callback([options] { run_in_job([&](Communicator& job) { serve(*options, job); }); });
 }
 

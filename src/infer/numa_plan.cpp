@@ -263,6 +263,7 @@ NumaPlan plan_numa(const Topology& topology, const NumaChoice& choice, std::size
   require(choice.policy != NumaPolicy::off, "nothing is planned with --numa off");
   NumaPlan plan;
   plan.choice = choice;
+  plan.machine_nodes = topology.nodes.size();
   plan.experts_per_token = model.config.num_experts_per_tok;
   place_threads(chosen_nodes(topology, choice), threads, plan);
   const ExpertUse use(model.config, model.usage);

@@ -56,7 +56,8 @@ struct NumaShare {
 /// Where threads, weights and caches go.
 struct NumaPlan {
   NumaChoice choice;
-  std::vector<NumaShare> nodes;  // those that have threads
+  std::vector<NumaShare> nodes;   // those that have threads
+  std::size_t machine_nodes = 1;  // those that the machine has
   std::int64_t experts_per_token = 0;
   /// Of these, how many lie on average on the node that has most of them, when they are drawn evenly: the
   /// others' threads help once their own are done, reading across nodes. 0 where experts are not spread.

@@ -37,6 +37,14 @@ std::string numa_plan_text(const NumaPlan& plan) {
   return text;
 }
 
+std::string numa_plan_line(const NumaPlan& plan) {
+  std::string line = fmt::format("numa {}:", numa_choice_text(plan.choice));
+  for (std::size_t n = 0; n < plan.nodes.size(); ++n)
+    line += fmt::format("{} {} threads and {} GB on node {}", n == 0 ? "" : ",", plan.nodes[n].threads.size(),
+                        gigabytes(plan.nodes[n].bytes()), plan.nodes[n].node);
+  return line;
+}
+
 OrderedJson numa_plan_json(const NumaPlan& plan) {
   OrderedJson nodes = OrderedJson::array();
   for (const NumaShare& share : plan.nodes) {

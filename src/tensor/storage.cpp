@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 
 #include <bit>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -92,6 +94,18 @@ std::shared_ptr<void> allocate_storage(std::size_t bytes) {
   }
   require(block != nullptr, "out of memory: cannot allocate {} bytes", bytes);
   return {block, [size](void* freed) { idle_blocks().give(freed, size); }};
+}
+
+std::shared_ptr<void> allocate_untouched(std::size_t bytes) {
+  const std::size_t size = bytes + kHugePage;  // for the boundary
+  void* pages = bytes > kMostBytes ? MAP_FAILED
+                                   : mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  require(pages != MAP_FAILED, "out of memory: cannot allocate {} bytes", bytes);
+  madvise(pages, size, MADV_HUGEPAGE);  // a wish: where it fails, small pages do
+  const std::size_t beyond = reinterpret_cast<std::uintptr_t>(pages) % kHugePage;
+  void* begin = static_cast<std::byte*>(pages) + (beyond == 0 ? 0 : kHugePage - beyond);
+  return {begin, [pages, size](void*) { munmap(pages, size); }};
 }
 
 std::size_t idle_storage_bytes() {

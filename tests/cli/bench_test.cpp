@@ -140,6 +140,22 @@ TEST(BenchTest, PlansForADescribedMachineWithoutWeights) {
   EXPECT_CLEAN_FAILURE(test::run_fathom({"bench", config, "--numa", "isolate"}), 2, "--numa");
 }
 
+TEST(BenchTest, PrintsThePlanThatItMeasures) {
+  const test::TemporaryFolder folder;
+  const auto model = test::copy_tiny_checkpoint("tiny_f32", folder.path());
+  std::vector<std::string> command = {"bench",   model, "--prompt", "4", "--depth", "0",
+                                      "--batch", "1",   "--rounds", "1", "--numa",  "distribute"};
+  const test::ProgramResult table = test::run_fathom(command);
+  EXPECT_EQ(table.status, 0) << table.err;
+  EXPECT_THAT(table.out, AllOf(HasSubstr("numa distribute"), HasSubstr("prefill 4")));
+  command.emplace_back("--json");
+  const test::ProgramResult result = test::run_fathom(command);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json report = parse_json(result.out, "bench --json");
+  EXPECT_EQ(report["numa"]["policy"], "distribute");
+  EXPECT_EQ(report["measurements"].size(), 2U);
+}
+
 TEST(BenchTest, FailuresAreOneLine) {
   const test::TemporaryFolder folder;
   const auto model = test::copy_tiny_checkpoint("tiny_f32", folder.path());

@@ -32,6 +32,17 @@ TEST(RunCommandTest, GreedyAnswerIsThatOfTransformers) {
   }
 }
 
+TEST(RunCommandTest, ThreadsAndWeightsMayBePlacedOnNodes) {
+  const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").back();
+  const ProgramResult result =
+      run_fathom({"run", kModel, expected.prompt, "--temperature", "0", "-n", "24", "--numa", "distribute"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, expected.answer + "\n");
+  EXPECT_THAT(result.err, HasSubstr("numa distribute: "));
+  EXPECT_CLEAN_FAILURE(run_fathom({"run", kModel, "A", "--numa", "node:4095"}), 2, "there is no such node");
+  EXPECT_CLEAN_FAILURE(run_fathom({"score", kModel, "--text", "A", "--numa", "both"}), 2, "--numa");
+}
+
 TEST(RunCommandTest, PromptMayComeFromAFileOrTheStandardInput) {
   const test::TinyExpectation expected = test::tiny_expectations("tiny_f32").front();
   const test::TemporaryFolder folder;
