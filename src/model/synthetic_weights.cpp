@@ -63,7 +63,8 @@ DType synthetic_type(const ParameterSpec& spec, DType type) {
   return spec.shape.back() % block_values(type) == 0 ? type : DType::q8_0;
 }
 
-TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed) {
+TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type,
+                                     std::uint64_t seed) {
   require_made_up(type);
   Rng rng(seed);
   std::vector<float> values(static_cast<std::size_t>(kPoolBlocks * kLargestBlock));

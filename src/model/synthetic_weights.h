@@ -13,7 +13,8 @@ namespace fathom {
 /// values, so large, but of no use to say anything. Where a row is no whole number of blocks of `type`,
 /// matrices are Q8_0. Norms are ones, routers f32.
 /// @param type  of the matrices, embedding and head: f32, bf16, f16 or of blocks
-TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type, std::uint64_t seed);
+TransformerWeights synthetic_weights(ThreadPool& pool, const ModelConfig& config, DType type,
+                                     std::uint64_t seed);
 
 /// The type that such weights have of a parameter: `type` or Q8_0 of matrices, else f32.
 DType synthetic_type(const ParameterSpec& spec, DType type);
