@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/byte_products.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/integer_limit.cpp"
 #define FATHOM_SIMD_FOR_INTEGERS
@@ -20,6 +22,8 @@ constexpr std::size_t kSteps = 8;  // as of a block of 32 values
 HWY_INLINE void Forget(VU32& w, VU32& a) {
 #if HWY_TARGET == HWY_SCALAR
   asm("" : "+r"(w.raw), "+r"(a.raw));
+#elif HWY_ARCH_ARM
+  asm("" : "+w"(w.raw), "+w"(a.raw));
 #else
   asm("" : "+x"(w.raw), "+x"(a.raw));
 #endif
@@ -55,19 +59,16 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace fathom::kernels {
-namespace {
 
-HWY_EXPORT(MultiplyInRegisters);
-HWY_EXPORT(Operations);
-
-}  // namespace
+FATHOM_BYTE_PRODUCTS_EXPORT(MultiplyInRegisters);
+FATHOM_BYTE_PRODUCTS_EXPORT(Operations);
 
 std::int64_t multiply_integers(std::uint32_t seed) {
-  return HWY_DYNAMIC_DISPATCH(MultiplyInRegisters)(seed);
+  return FATHOM_BYTE_PRODUCTS_DISPATCH(MultiplyInRegisters)(seed);
 }
 
 double integer_operations() {
-  return HWY_DYNAMIC_DISPATCH(Operations)();
+  return FATHOM_BYTE_PRODUCTS_DISPATCH(Operations)();
 }
 
 }  // namespace fathom::kernels

@@ -153,6 +153,76 @@ struct CodeDot {
   }
 };
 
+#elif HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64
+
+// Activations are signed, and so may be codes: an unsigned one is at most 63, which is the same byte.
+constexpr bool kSignedCodesAreShifted = false;
+
+HWY_INLINE int8x16_t AsBytes(VU32 v) {
+  return vreinterpretq_s8_u32(v.raw);
+}
+
+#if defined(FATHOM_BYTE_PRODUCTS_PASS)
+
+// Adds all four products in 32 bits.
+template <int kLargest, bool kSigned>
+struct CodeDot {
+  static_assert(kLargest <= 127 || kSigned);
+  VI32 total;
+  template <std::size_t kStep>
+  HWY_INLINE void step(VU32 w, VU32 a) {
+    if constexpr (kStep == 0) total = hn::Zero(DI32());
+    total = VI32(vdotq_s32(total.raw, AsBytes(w), AsBytes(a)));
+  }
+  template <std::size_t kSteps>
+  HWY_INLINE VI32 sum() const {
+    return total;
+  }
+};
+
+#else
+
+// Lanes of 16 bits, of which each row has four, add up a product a step.
+template <int kLargest, bool kSigned>
+struct CodeDot {
+  static_assert(kLargest <= 127 || kSigned);
+  int16x8_t narrow_low;  // of the lower two rows
+  int16x8_t narrow_high;
+  int32x4_t low;  // of each row two
+  int32x4_t high;
+
+  template <std::size_t kStep>
+  HWY_INLINE void step(VU32 w, VU32 a) {
+    const int8x16_t codes = AsBytes(w);
+    const int8x16_t values = AsBytes(a);
+    if constexpr (kStep % kNarrow == 0) {
+      if constexpr (kStep > 0) widen<kStep == kNarrow>();
+      narrow_low = vmull_s8(vget_low_s8(codes), vget_low_s8(values));
+      narrow_high = vmull_high_s8(codes, values);
+    } else {
+      narrow_low = vmlal_s8(narrow_low, vget_low_s8(codes), vget_low_s8(values));
+      narrow_high = vmlal_high_s8(narrow_high, codes, values);
+    }
+  }
+  template <std::size_t kSteps>
+  HWY_INLINE VI32 sum() {
+    widen<(kSteps <= kNarrow)>();
+    return VI32(vpaddq_s32(low, high));
+  }
+
+ private:
+  /// Steps whose sums fit 16 bits: a product of at most kLargest · 127 in each.
+  static constexpr std::size_t kNarrow = 32767 / (127 * kLargest);
+
+  template <bool kIsFirst>
+  HWY_INLINE void widen() {
+    low = kIsFirst ? vpaddlq_s16(narrow_low) : vpadalq_s16(low, narrow_low);
+    high = kIsFirst ? vpaddlq_s16(narrow_high) : vpadalq_s16(high, narrow_high);
+  }
+};
+
+#endif
+
 #else
 
 // A baseline in plain multiplications.

@@ -131,16 +131,16 @@ HWY_INLINE VF HalfAsFloat(VU32 half) {
   const VU32 special = hn::Or(magnitude, hn::Set(du, 0x7F800000U));
   return hn::BitCast(d, hn::Or(hn::IfThenElse(is_special, special, scaled), sign));
 }
-HWY_INLINE VF LowerHalf(VU32 v) {
+HWY_INLINE VF LowerF16(VU32 v) {
   return HalfAsFloat(v);
 }
-HWY_INLINE VF UpperHalf(VU32 v) {
+HWY_INLINE VF UpperF16(VU32 v) {
   return HalfAsFloat(hn::ShiftRight<16>(v));
 }
 
 /// The f16 of each row at `p`.
 HWY_INLINE VF Halves(const std::uint8_t* p, std::size_t stride) {
-  return LowerHalf(LoadRowWords(p, stride).word0);
+  return LowerF16(LoadRowWords(p, stride).word0);
 }
 
 /// Byte `index` of each lane as a number.
@@ -225,7 +225,7 @@ struct FormatQ4_1 : UnsignedFormat<4> {
   static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 head = LoadRowWords(p, stride).word0;
-    PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
+    PutFactors(factors, 0, LowerF16(head), UpperF16(head));
   }
   template <class Sink>
   static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
@@ -278,7 +278,7 @@ struct FormatQ5_1 : UnsignedFormat<5> {
   static constexpr int kMostDots = 8;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 head = LoadRowWords(p, stride).word0;
-    PutFactors(factors, 0, LowerHalf(head), UpperHalf(head));
+    PutFactors(factors, 0, LowerF16(head), UpperF16(head));
   }
   template <class Sink>
   static HWY_INLINE void Unit(const std::uint8_t* p, std::size_t stride, std::size_t, Sink& sink) {
@@ -353,8 +353,8 @@ struct FormatQ2_K : UnsignedFormat<2> {
   static constexpr int kMostDots = 2;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const VU32 both = LoadRowWords(p + 68, stride).word3;
-    const VF scale = LowerHalf(both);
-    const VF least = hn::Neg(UpperHalf(both));
+    const VF scale = LowerF16(both);
+    const VF least = hn::Neg(UpperF16(both));
     const RowWords scales = LoadRowWords(p, stride);
     const auto put = [&](std::size_t first, VU32 word) HWY_ATTR {
       for (int i = 0; i < 4; ++i)
@@ -386,7 +386,7 @@ struct FormatQ3_K : UnsignedFormat<3> {
   static constexpr std::size_t kUnit = 128;
   static constexpr int kMostDots = 2;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
-    const VF scale = UpperHalf(LoadRowWords(p + 94, stride).word3);
+    const VF scale = UpperF16(LoadRowWords(p + 94, stride).word3);
     const RowWords packed = LoadRowWords(p + 92, stride);
     // 16 scales of six bits, 32 too large: four bits of each in words 1 and 2, two in word 3.
     const auto put = [&](std::size_t first, VU32 four, int two) HWY_ATTR {
@@ -419,8 +419,8 @@ struct FormatQ3_K : UnsignedFormat<3> {
 /// Scales and minima of Q4_K and Q5_K, eight of six bits each in 12 bytes behind their two factors.
 HWY_INLINE void PutScalesAndMinima(const std::uint8_t* p, std::size_t stride, float* factors) {
   const RowWords head = LoadRowWords(p, stride);
-  const VF scale = LowerHalf(head.word0);
-  const VF least = hn::Neg(UpperHalf(head.word0));
+  const VF scale = LowerF16(head.word0);
+  const VF least = hn::Neg(UpperF16(head.word0));
   const auto put = [&](std::size_t first, VU32 scales, VU32 minima) HWY_ATTR {
     for (int i = 0; i < 4; ++i)
       PutFactors(factors, first + static_cast<std::size_t>(i), hn::Mul(scale, ByteAsFloat(scales, i)),
@@ -495,7 +495,7 @@ struct FormatQ6_K : UnsignedFormat<6> {
   static constexpr std::size_t kUnit = 128;
   static constexpr int kMostDots = 2;
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
-    const VF scale = UpperHalf(LoadRowWords(p + 194, stride).word3);
+    const VF scale = UpperF16(LoadRowWords(p + 194, stride).word3);
     const RowWords scales = LoadRowWords(p + 192, stride);
     const auto put = [&](std::size_t first, VU32 word) HWY_ATTR {
       for (int i = 0; i < 4; ++i) {
@@ -540,7 +540,7 @@ struct FormatIQ4_XS : SignedFormat {
   static HWY_INLINE void Factors(const std::uint8_t* p, std::size_t stride, float* factors) {
     const DU32 du;
     const RowWords head = LoadRowWords(p, stride);
-    const VF scale = LowerHalf(head.word0);
+    const VF scale = LowerF16(head.word0);
     for (int block = 0; block < 8; ++block) {
       // Six bits, 32 too large: four of them in the second word, two in the upper half of the first.
       const VU32 four = hn::And(hn::ShiftRightSame(head.word1, 4 * block), hn::Set(du, 0xFU));

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "base/error.h"
+#include "kernels/byte_products.h"
 #include "kernels/quant_linear_k.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -40,16 +41,13 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace fathom::kernels {
-namespace {
 
-HWY_EXPORT(MultiplySmallBlocks);
-
-}  // namespace
+FATHOM_BYTE_PRODUCTS_EXPORT(MultiplySmallBlocks);
 
 void quant_product(const QuantProduct& product) {
   if (product.tokens == 0) return;
   if (block_values(product.w.dtype) == kLargeBlock) return quant_product_k(product);
-  HWY_DYNAMIC_DISPATCH(MultiplySmallBlocks)(product);
+  FATHOM_BYTE_PRODUCTS_DISPATCH(MultiplySmallBlocks)(product);
 }
 
 std::size_t quant_item_bytes(const ThreadPool& pool, std::size_t total) {

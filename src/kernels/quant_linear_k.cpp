@@ -1,6 +1,7 @@
 #include "kernels/quant_linear_k.h"
 
 #include "base/error.h"
+#include "kernels/byte_products.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/quant_linear_k.cpp"
@@ -36,14 +37,11 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace fathom::kernels {
-namespace {
 
-HWY_EXPORT(MultiplyLargeBlocks);
-
-}  // namespace
+FATHOM_BYTE_PRODUCTS_EXPORT(MultiplyLargeBlocks);
 
 void quant_product_k(const QuantProduct& product) {
-  HWY_DYNAMIC_DISPATCH(MultiplyLargeBlocks)(product);
+  FATHOM_BYTE_PRODUCTS_DISPATCH(MultiplyLargeBlocks)(product);
 }
 
 }  // namespace fathom::kernels

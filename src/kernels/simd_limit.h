@@ -6,8 +6,8 @@
 
 namespace fathom::kernels {
 
-/// The instruction sets that kernels can use on this machine, best first: of "avx512", "avx2" and, at last,
-/// "baseline", which is what the compiler may use anywhere.
+/// The instruction sets that kernels can use on this machine, best first: of "avx512", "avx2" or, on
+/// AArch64, "dotprod", and at last "baseline", which is what the compiler may use anywhere.
 std::vector<std::string> simd_sets();
 
 /// The first of simd_sets() that has not been ruled out.

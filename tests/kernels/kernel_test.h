@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "kernels/byte_products.h"
 
 namespace fathom::test {
 
@@ -28,6 +29,11 @@ void for_each_target(const Body& body) {
     body();
   }
   use(0);
+  if (!kernels::has_byte_products()) return;
+  SCOPED_TRACE("without products of bytes");
+  kernels::allow_byte_products(false);
+  body();
+  kernels::allow_byte_products(true);
 }
 
 /// Standard normal values.

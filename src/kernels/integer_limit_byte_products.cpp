@@ -1,0 +1,7 @@
+// integer_limit.cpp once more, see kernels/byte_products.h.
+
+#if defined(__aarch64__)
+#include "kernels/byte_products_pass.h"
+// After byte_products_pass.h.
+#include "kernels/integer_limit.cpp"
+#endif
