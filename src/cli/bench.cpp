@@ -49,7 +49,8 @@ struct BenchOptions {
 };
 
 DType type_named(const std::string& name) {
-  if (const auto type = dtype_from_text(name)) return *type;
+  const auto type = dtype_from_text(name);
+  if (type && (has_encoder(*type) || !is_block_quantized(*type))) return *type;
   throw UsageError(
       fmt::format("--synthetic {}: there is no such type; Q4_0, Q4_K, Q8_0 and BF16 are some", name));
 }

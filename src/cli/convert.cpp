@@ -75,7 +75,8 @@ Source load_source(const fs::path& named) {
 DType type_named(const std::string& name) {
   const auto lower = [](unsigned char c) { return static_cast<char>(std::tolower(c)); };
   if (std::ranges::equal(name, std::string_view("fp8"), {}, lower)) return DType::f8_e4m3;
-  if (const auto type = dtype_from_text(name)) return *type;
+  const auto type = dtype_from_text(name);
+  if (type && (has_encoder(*type) || !is_block_quantized(*type))) return *type;
   throw UsageError(
       fmt::format("--type {} is not one of f32, f16, bf16, fp8, q8_0, q6_k, q5_k, q4_k, q4_0 and the like",
                   printable(name)));

@@ -273,6 +273,8 @@ constexpr float kLargestValue = 65504.0F;
 void encode_blocks(DType dtype, const float* values, std::int64_t count, const float* importance,
                    void* target) {
   require(is_block_quantized(dtype), "{} is no type of blocks", dtype_name(dtype));
+  require(has_encoder(dtype), "{} is read, not written: choose Q2_K, Q4_K, Q8_0 or the like",
+          dtype_name(dtype));
   require(count % block_values(dtype) == 0, "{} values are no whole number of blocks of {}, which hold {}",
           count, dtype_name(dtype), block_values(dtype));
   for (std::int64_t i = 0; i < count; ++i)

@@ -19,8 +19,8 @@ namespace fathom::kernels {
 ///                    Q2_K and Q3_K large values count more. Columns of little or no importance still count a
 ///                    little, so that they keep some of their value
 /// @param target      [count / block_values(dtype)] blocks
-/// Throws `Error` for a plain type, part of a block, a NaN or infinite value, and values too large for F16
-/// scales.
+/// Throws `Error` for a plain type and one without encoder, part of a block, a NaN or infinite value, and
+/// values too large for F16 scales.
 void encode_blocks(DType dtype, const float* values, std::int64_t count, const float* importance,
                    void* target);
 

@@ -127,7 +127,7 @@ TypeOverride parse_type_override(std::string_view text) {
           "\"{}\" is no override: write EXPRESSION=TYPE, as ffn_down=Q6_K", text);
   const std::string type = upper_case(text.substr(sign + 1));
   const std::optional<DType> dtype = dtype_from_text(type);
-  require(dtype && (is_block_quantized(*dtype) || *dtype == f32 || *dtype == f16 || *dtype == bf16),
+  require(dtype && (has_encoder(*dtype) || *dtype == f32 || *dtype == f16 || *dtype == bf16),
           "\"{}\": {} is no type that GGUF tensors are quantised to; choose Q4_K, Q8_0, BF16 or the like",
           text, type);
   require(sign <= 200, "\"{}\": an expression of more than 200 characters", text);

@@ -51,7 +51,7 @@ bool is_matrix(ParameterKind kind) {
 }
 
 void require_made_up(DType type) {
-  require(type == DType::f32 || type == DType::bf16 || type == DType::f16 || is_block_quantized(type),
+  require(type == DType::f32 || type == DType::bf16 || type == DType::f16 || has_encoder(type),
           "no weights of {} are made up: F32, BF16, F16 and the types of blocks are", dtype_name(type));
 }
 

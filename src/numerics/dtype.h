@@ -30,6 +30,16 @@ enum class DType : std::uint8_t {
   q5_k,
   q6_k,
   iq4_xs,  // of 256
+  iq1_s,
+  iq1_m,
+  iq2_xxs,
+  iq2_xs,
+  iq2_s,
+  iq3_xxs,
+  iq3_s,
+  tq1_0,
+  tq2_0,  // of 256, read only
+  mxfp4,  // of 32, read only
 };
 
 /// Bytes of one element of a plain type. Throws `Error` for a type of blocks.
@@ -50,6 +60,10 @@ std::int64_t block_values(DType dtype);
 std::size_t block_bytes(DType dtype);
 [[nodiscard]] inline bool is_block_quantized(DType dtype) {
   return block_values(dtype) > 1;
+}
+/// Whether values are encoded as this type of blocks (kernels/encode_blocks.h); the others are only read.
+[[nodiscard]] inline bool has_encoder(DType dtype) {
+  return is_block_quantized(dtype) && dtype <= DType::iq4_xs;
 }
 /// Bytes of `count` values, a whole number of blocks.
 inline std::size_t stored_bytes(DType dtype, std::int64_t count) {

@@ -1,6 +1,7 @@
 #include "numerics/quant_blocks.h"
 
 #include "base/error.h"
+#include "numerics/coded_blocks.h"
 
 namespace fathom {
 namespace {
@@ -142,6 +143,19 @@ void decode_all(const void* source, std::int64_t count, float* target) {
   for (std::int64_t i = 0; i < count / values; ++i) decode(blocks[i], target + i * values);
 }
 
+void decode_parts(DType dtype, const void* source, std::int64_t count, float* target) {
+  const ReadCodedPart read = coded_part_reader(dtype);
+  const auto* block = static_cast<const std::uint8_t*>(source);
+  const auto parts = static_cast<std::size_t>(block_values(dtype)) / CodedPart::kValues;
+  CodedPart part;
+  for (std::int64_t left = count / block_values(dtype); left > 0; --left, block += block_bytes(dtype))
+    for (std::size_t p = 0; p < parts; ++p) {
+      read(block, p, part);
+      for (std::size_t i = 0; i < CodedPart::kValues; ++i)
+        *target++ = part.scales[i / 16] * static_cast<float>(part.codes[i]);
+    }
+}
+
 }  // namespace
 
 // Bytes 0 to 3 hold scales 0 to 3 in their low six bits, bytes 4 to 7 mins 0 to 3; bytes 8 to 11 hold the low
@@ -218,7 +232,7 @@ void decode_blocks(DType dtype, const void* source, std::int64_t count, float* t
     case DType::iq4_xs:
       return decode_all<DType::iq4_xs>(source, count, target);
     default:
-      fail("{} has no decoder", dtype_name(dtype));
+      return decode_parts(dtype, source, count, target);
   }
 }
 

@@ -165,6 +165,7 @@ TEST(EncodeBlocksTest, WhatNoScaleHoldsIsRefused) {
   EXPECT_THAT(test::error_of([&] { encode_blocks(DType::q4_0, values.data(), 33, nullptr, target.data()); }),
               testing::HasSubstr("no whole number of blocks"));
   EXPECT_EQ(message(DType::f32), "F32 is no type of blocks");
+  EXPECT_EQ(message(DType::iq2_xs), "IQ2_XS is read, not written: choose Q2_K, Q4_K, Q8_0 or the like");
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ using test::error_of;
 using testing::HasSubstr;
 
 constexpr auto kFirst = static_cast<int>(DType::f32);
-constexpr auto kLast = static_cast<int>(DType::iq4_xs);
+constexpr auto kLast = static_cast<int>(DType::mxfp4);
 
 TEST(DTypeTest, NamesLeadBackToTypes) {
   for (int i = kFirst; i <= kLast; ++i) {

@@ -13,9 +13,11 @@
 namespace fathom {
 namespace {
 
-constexpr std::array kBlockTypes = {DType::q4_0, DType::q4_1,   DType::q5_0, DType::q5_1,
-                                    DType::q8_0, DType::iq4_nl, DType::q2_k, DType::q3_k,
-                                    DType::q4_k, DType::q5_k,   DType::q6_k, DType::iq4_xs};
+constexpr std::array kBlockTypes = {
+    DType::q4_0,  DType::q4_1,  DType::q5_0,    DType::q5_1,   DType::q8_0,  DType::iq4_nl,
+    DType::q2_k,  DType::q3_k,  DType::q4_k,    DType::q5_k,   DType::q6_k,  DType::iq4_xs,
+    DType::iq1_s, DType::iq1_m, DType::iq2_xxs, DType::iq2_xs, DType::iq2_s, DType::iq3_xxs,
+    DType::iq3_s, DType::tq1_0, DType::tq2_0,   DType::mxfp4};
 constexpr std::int64_t kGoldenBlocks = 24;
 
 TEST(QuantBlocksTest, RandomBlocksDecodeToTheBitsOfTheGgufLibrary) {

@@ -26,6 +26,16 @@ SCALES = {
     "Q5_K": [0, 2],
     "Q6_K": [208],
     "IQ4_XS": [0],
+    "IQ1_S": [0],
+    "IQ1_M": [],  # in pieces
+    "IQ2_XXS": [0],
+    "IQ2_XS": [0],
+    "IQ2_S": [0],
+    "IQ3_XXS": [0],
+    "IQ3_S": [0],
+    "TQ1_0": [52],
+    "TQ2_0": [64],
+    "MXFP4": [],  # an exponent
 }
 
 
@@ -41,6 +51,10 @@ def main() -> None:
             bits[0], bits[1] = 0x8001, 0x03FF  # the smallest negative and the largest positive subnormal
             bits[2], bits[3] = 0x8000, 0xFBFF  # minus zero, the most negative
             blocks[:, offset : offset + 2] = bits.view(np.uint8)
+        if name == "IQ1_M":
+            blocks[:, 55] &= 0xBF  # the scale's highest exponent bit
+        if name == "MXFP4":
+            blocks[:, 0] = np.concatenate([[0, 1, 2, 251], rng.integers(100, 150, BLOCKS - 4)])
         values = gguf.quants.dequantize(blocks, kind)
         assert np.isfinite(values).all()
         out += blocks.tobytes() + values.astype("<f4").tobytes()
