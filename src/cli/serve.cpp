@@ -26,7 +26,7 @@
 #include "dist/expert_counts_file.h"
 #include "infer/drafter_choice.h"
 #include "infer/engine.h"
-#include "infer/prefix_store.h"
+#include "infer/prefix_tiers.h"
 #include "infer/serving_rank.h"
 #include "infer/speculation.h"
 #include "infer/text_model.h"
@@ -43,6 +43,7 @@ struct ServeOptions {
   EngineOptions engine;
   std::int64_t cache_mib = 2048;
   bool no_prefix_sharing = false;
+  std::uint64_t prefix_memory = 0;
   std::string prefix_folder;
   std::uint64_t prefix_bytes = std::uint64_t{8} << 30U;
   std::string speculate = "auto";
@@ -72,14 +73,18 @@ CacheOptions cache_options(const ServeOptions& options, const ModelConfig& confi
   return cache;
 }
 
-std::unique_ptr<PrefixStore> open_store(const ServeOptions& options, const TextModel& model,
+std::unique_ptr<PrefixTiers> open_tiers(const ServeOptions& options, const TextModel& model,
                                         const CacheOptions& cache) {
-  if (options.prefix_folder.empty()) return nullptr;
-  const LatentPageLayout layout(model.config, cache.type, cache.page_positions);
-  return std::make_unique<PrefixStore>(
-      options.prefix_folder, options.prefix_bytes,
-      CacheFileKey{model_fingerprint(model.config, model.weights), layout.row, layout.layers},
-      cache.page_positions);
+  if (options.prefix_folder.empty() && options.prefix_memory == 0) return nullptr;
+  std::unique_ptr<PrefixStore> folder;
+  if (!options.prefix_folder.empty()) {
+    const LatentPageLayout layout(model.config, cache.type, cache.page_positions);
+    folder = std::make_unique<PrefixStore>(
+        options.prefix_folder, options.prefix_bytes,
+        CacheFileKey{model_fingerprint(model.config, model.weights), layout.row, layout.layers},
+        cache.page_positions);
+  }
+  return std::make_unique<PrefixTiers>(options.prefix_memory, std::move(folder));
 }
 
 std::string name_of(const ServeOptions& options) {
@@ -124,7 +129,8 @@ void serve(const ServeOptions& options, Communicator& job) {
   const DrafterChoice choice = choice_of_drafter(options, job);
   const ServingLayout layout = serving_layout(job.size(), options.prefill_processes);
   ExpertMemory expert_memory = options.expert_memory;
-  expert_memory.reserved_bytes = static_cast<std::uint64_t>(options.cache_mib) << 20U;
+  expert_memory.reserved_bytes =
+      (static_cast<std::uint64_t>(options.cache_mib) << 20U) + options.prefix_memory;
   require(job.size() == 1 || options.numa.policy == NumaPolicy::off,
           "--numa is for a server of one process, and this one has {}: have mpirun bind processes to nodes",
           job.size());
@@ -150,8 +156,8 @@ void serve(const ServeOptions& options, Communicator& job) {
   if (job.rank() == 0) {
     EngineOptions engine_options = options.engine;
     engine_options.cache = cache;
-    const std::unique_ptr<PrefixStore> store = open_store(options, model, cache);
-    engine_options.store = store.get();
+    const std::unique_ptr<PrefixTiers> tiers = open_tiers(options, model, cache);
+    engine_options.tiers = tiers.get();
     std::promise<void> failed;
     std::future<void> failure = failed.get_future();
     std::once_flag first;
@@ -192,6 +198,12 @@ void add_serve(CLI::App& app) {
   add_huge_pages_option(*command, options->huge_pages);
   command->add_flag("--no-prefix-sharing", options->no_prefix_sharing,
                     "Do not let prompts that begin alike share the latents of what they have in common");
+  command
+      ->add_option(
+          "--prefix-cache-memory", options->prefix_memory,
+          "Memory, as 500M or 20G, for latents of prefixes that --cache-memory has no room for (default: "
+          "none); those used least recently go, into --prefix-cache-dir where there is one")
+      ->transform(CLI::AsSizeValue(false));
   command->add_option("--prefix-cache-dir", options->prefix_folder,
                       "Folder for latents of prefixes that memory has no room for; they outlive the server");
   command

@@ -5,12 +5,12 @@
 
 namespace fathom {
 
-CacheLedger::CacheLedger(int ranks, const CacheOptions& options, PrefixStore* store) : options_(options) {
+CacheLedger::CacheLedger(int ranks, const CacheOptions& options, PrefixTiers* tiers) : options_(options) {
   for (int rank = 0; rank < ranks; ++rank) {
     CacheBook& book = ranks_.emplace_back(options).book;
-    if (store != nullptr)
-      book.set_second_tier({[store](std::span<const std::int32_t> tokens) { return store->load(tokens); },
-                            [store](std::span<const std::int32_t> tokens) { return store->has(tokens); }});
+    if (tiers != nullptr)
+      book.set_second_tier({[tiers](std::span<const std::int32_t> tokens) { return tiers->load(tokens); },
+                            [tiers](std::span<const std::int32_t> tokens) { return tiers->has(tokens); }});
   }
 }
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "infer/cache_book.h"
-#include "infer/prefix_store.h"
+#include "infer/prefix_tiers.h"
 
 namespace fathom {
 
@@ -38,8 +38,8 @@ struct CacheHits {
 /// The pages of all ranks' latent caches. Safe to use from several threads.
 class CacheLedger {
  public:
-  /// @param store  a second tier, of which a reference is kept; null: none
-  CacheLedger(int ranks, const CacheOptions& options, PrefixStore* store = nullptr);
+  /// @param tiers  a second tier, of which a reference is kept; null: none
+  CacheLedger(int ranks, const CacheOptions& options, PrefixTiers* tiers = nullptr);
 
   [[nodiscard]] const CacheOptions& options() const { return options_; }
   /// Positions of each rank.

@@ -14,7 +14,7 @@ Engine::Engine(Communicator& job, const ServingLayout& layout, SequenceRunner& r
       tokenizer_(tokenizer),
       end_of_text_(std::move(end_of_text)),
       options_(options),
-      ledger_(job.size(), options.cache, options.store),
+      ledger_(job.size(), options.cache, options.tiers),
       on_failure_(std::move(on_failure)),
       grammars_(runner.grammars()) {
   if (layout.is_disaggregated()) {
@@ -35,7 +35,7 @@ GroupConductor::Setup Engine::setup_for(const RankRange& ranks, SequenceRunner& 
   setup.job = &job_;
   setup.runner = &runner;
   setup.ledger = &ledger_;
-  setup.store = options_.store;
+  setup.tiers = options_.tiers;
   setup.make_answer = [this](EngineRequest& request) {
     return std::make_unique<AnswerBuilder>(tokenizer_, end_of_text_, request.options, request.prompt_tokens,
                                            request.limit, request.on_text);

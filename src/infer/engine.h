@@ -14,7 +14,7 @@
 #include "infer/cache_ledger.h"
 #include "infer/engine_request.h"
 #include "infer/group_conductor.h"
-#include "infer/prefix_store.h"
+#include "infer/prefix_tiers.h"
 #include "infer/sequence_runner.h"
 #include "infer/serving_rank.h"
 #include "model/transformer.h"
@@ -26,7 +26,7 @@ struct EngineOptions {
   std::int64_t step_tokens = 512;  // of each rank in one step, prompts' chunks included
   CacheOptions cache;              // of each rank
   std::size_t max_waiting = 64;    // requests that wait for room
-  PrefixStore* store = nullptr;    // where prefixes go that there is no room for; null: nowhere
+  PrefixTiers* tiers = nullptr;    // where prefixes go that there is no room for; null: nowhere
 };
 
 /// Answers many requests at once with continuous batching: each step takes a token of every answer and some
@@ -81,6 +81,8 @@ class Engine {
   [[nodiscard]] std::size_t waiting() const { return prefill_->waiting(); }
   /// Tokens of prompts so far, and those of them that were cached already.
   [[nodiscard]] CacheHits hits() const { return ledger_.hits(); }
+  /// Where prefixes go that there is no room for; null: nowhere.
+  [[nodiscard]] const PrefixTiers* tiers() const { return options_.tiers; }
   /// What speculation did for answers that have ended.
   [[nodiscard]] SpeculationStats speculation() const;
 

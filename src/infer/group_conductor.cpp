@@ -299,21 +299,22 @@ void GroupConductor::step() {
     spilled_[r] = std::move(orders.spilled);
     for (const StepPlan::Run& run : runs[r]) active_.at(run.id).cached += run.prompt_tokens;
   }
-  const std::vector<StepResult> results = execute(std::move(plans));
+  std::vector<StepResult> results = execute(std::move(plans));
   for (std::size_t r = 0; r < results.size(); ++r)
     for (std::size_t i = 0; i < results[r].spilled.size(); ++i)
-      setup_.store->save(spilled_[r].at(i), results[r].spilled[i]);
+      setup_.tiers->save(spilled_[r].at(i), std::move(results[r].spilled[i]));
   for (const StepResult& result : results) take(result);
   for (const std::vector<StepPlan::Run>& of_rank : runs)
     for (const StepPlan::Run& run : of_rank)
       if (run.most_drafts > 0) take_room_back(run.id);
 }
 
-/// What only the prefixes' trees keep goes to the second tier, to be there the next time.
+/// What only the prefixes' trees keep goes to where it outlives the process, if there is such a place.
 void GroupConductor::keep_prefixes() {
-  if (setup_.store == nullptr) return;
+  if (setup_.tiers == nullptr || !setup_.tiers->has_folder()) return;
   for (int rank = setup_.ranks.begin; rank < setup_.ranks.end; ++rank) setup_.ledger->give_up_all(rank);
   step();
+  setup_.tiers->move_to_folder();
 }
 
 std::vector<StepResult> GroupConductor::execute(std::vector<StepPlan> plans) {

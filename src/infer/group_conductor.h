@@ -43,7 +43,7 @@ class GroupConductor {
     std::function<void(std::exception_ptr)> on_failure;
     /// The group that goes on where prompts have been read; null: this one.
     GroupConductor* decoders = nullptr;
-    PrefixStore* store = nullptr;  // where spilled pages go; null: none are
+    PrefixTiers* tiers = nullptr;  // where spilled pages go; null: none are
     /// Called when memory has become free, where others wait for it.
     std::function<void()> on_room;
   };

@@ -38,6 +38,15 @@ void respond(httplib::Response& response, const ApiError& error) {
   respond(response, error.status(), error_json(error));
 }
 
+/// A member of /health, behind others.
+std::string prefixes_text(const PrefixTiers::Stats& stats) {
+  return fmt::format(
+      R"(,"prefixes":{{"memory_bytes":{},"memory_pages":{},"loaded_from_memory":{},"folder_bytes":{},)"
+      R"("loaded_from_folder":{}}})",
+      stats.memory_bytes, stats.memory_pages, stats.loaded_from_memory, stats.folder_bytes,
+      stats.loaded_from_folder);
+}
+
 /// What the engine's refusals mean to a client.
 ApiError refusal(const std::exception_ptr& error) {
   try {
@@ -84,9 +93,10 @@ class HttpServer::Impl {
               fmt::format(
                   R"({{"status":"{}","requests":{},"waiting":{},"sending":{},"prompt_tokens":{},)"
                   R"("cached_tokens":{},"drafted_tokens":{},"checked_tokens":{},)"
-                  R"("accepted_tokens":{}{}}})",
+                  R"("accepted_tokens":{}{}{}}})",
                   is_draining_ ? "ending" : "ok", engine_.under_way(), engine_.waiting(), sending_.count(),
                   hits.prompt_tokens, hits.cached_tokens, drafts.drafted, drafts.checked, drafts.accepted,
+                  engine_.tiers() == nullptr ? "" : prefixes_text(engine_.tiers()->stats()),
                   experts_ == nullptr
                       ? ""
                       : fmt::format(R"(,"experts":{})", expert_report_json(experts_->stats()).dump())));

@@ -107,6 +107,19 @@ INSTANTIATE_TEST_SUITE_P(
                     ServedBy{"Disaggregated", 3, {"--prefill-processes", "1", "--redundant-experts", "2"}}),
     [](const auto& by) { return by.param.name; });
 
+TEST_F(ServeCommandTest, PrefixesInMemoryAreCounted) {
+  const ProgramResult result = serve(1, {"--prefix-cache-memory", "1M"}, [&](int port, pid_t) {
+    httplib::Client client("127.0.0.1", port);
+    const json prefixes = json::parse(client.Get("/health")->body).at("prefixes");
+    for (const char* key :
+         {"memory_bytes", "memory_pages", "loaded_from_memory", "folder_bytes", "loaded_from_folder"})
+      EXPECT_EQ(prefixes.at(key), 0) << key << ", where there is room for all in the caches";
+  });
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_CLEAN_FAILURE(test::run_fathom({"serve", kServed, "--prefix-cache-memory", "much"}), 2,
+                       "--prefix-cache-memory");
+}
+
 TEST_F(ServeCommandTest, DraftsAreCountedAndNeedOneProcess) {
   const ProgramResult result =
       serve(1, {"--speculate", "ngram", "--draft-tokens", "3"}, [&](int port, pid_t) {

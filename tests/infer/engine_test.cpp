@@ -16,7 +16,7 @@
 
 #include "base/thread_pool.h"
 #include "infer/generator.h"
-#include "infer/prefix_store.h"
+#include "infer/prefix_tiers.h"
 #include "infer/text_model.h"
 #include "model/fingerprint.h"
 #include "support/error_text.h"
@@ -413,12 +413,14 @@ TEST_F(OneEngineTest, PrefixesOutliveTheEngineInTheirFolder) {
     const CacheFileKey key{model_fingerprint(model_.config, model_.weights), layout.row, layout.layers};
     std::vector<std::int32_t> expected;
     for (const bool is_first : {true, false}) {
-      PrefixStore store(folder, 1 << 24U, key, cache.page_positions);
+      // Through memory the second time, which is written to the folder when the engine ends.
+      PrefixTiers tiers(type == LatentType::f32 ? 0 : 1 << 20U,
+                        std::make_unique<PrefixStore>(folder, 1 << 24U, key, cache.page_positions));
       for (const int ranks : {1, 2}) {
         EngineSetup setup;
         setup.ranks = ranks;
         setup.engine.cache = cache;
-        setup.engine.store = &store;
+        setup.engine.tiers = &tiers;
         with_engine(model_, setup, [&](Engine& engine) {
           const Answer answer = ask(engine, expected_.front().ids, always_best(24)).outcome.get().answer;
           if (is_first && ranks == 1) {
@@ -434,6 +436,27 @@ TEST_F(OneEngineTest, PrefixesOutliveTheEngineInTheirFolder) {
     }
   }
   std::filesystem::remove_all(folder);
+}
+
+TEST_F(OneEngineTest, PrefixesThatHadToGoComeBackFromMemory) {
+  // Room for one text at a time.
+  const std::vector<std::int32_t>& prompt = expected_.front().ids;
+  const auto tokens = static_cast<std::int64_t>(prompt.size());
+  EngineSetup setup;
+  setup.engine.cache = {.positions = (tokens + 24 + 7) / 4 * 4, .page_positions = 4};
+  PrefixTiers tiers(1 << 20U, nullptr);
+  setup.engine.tiers = &tiers;
+  with_engine(model_, setup, [&](Engine& engine) {
+    const Answer first = ask(engine, prompt, always_best(24)).outcome.get().answer;
+    // Takes every page.
+    const std::vector<std::int32_t> other(static_cast<std::size_t>(setup.engine.cache.positions) - 1, 7);
+    ask(engine, other, always_best(1)).outcome.get();
+    EXPECT_GT(tiers.stats().memory_pages, 0);
+    const Answer again = ask(engine, prompt, always_best(24)).outcome.get().answer;
+    EXPECT_EQ(again.tokens, first.tokens);
+    EXPECT_GE(again.stats.cached_tokens + 4, tokens);
+    EXPECT_GT(tiers.stats().loaded_from_memory, 0);
+  });
 }
 
 TEST_F(OneEngineTest, NarrowCachesAnswerAsAGeneratorWithThemDoes) {
