@@ -200,15 +200,19 @@ void run_bench(const BenchOptions& options) {
     if (placed.plan) fmt::print("{}", numa_plan_text(*placed.plan));
     fmt::print("{} threads\n", placed.pool->threads());
   }
-  nlohmann::ordered_json measured =
-      speculates ? run_speculation_bench(context, model, options.speculation,
-                                         {options.prompts, options.batches, options.rounds,
-                                          options.cache_type, !options.synthetic.empty(), !options.json})
-                 : run_cases(options, context, model);
-  if (placed.plan) measured = {{"numa", numa_plan_json(*placed.plan)}, {"measurements", std::move(measured)}};
-  if (options.json) fmt::print("{}\n", measured.dump(2));
-  if (model.expert_cache != nullptr)
-    fmt::print(stderr, "[{}]\n", expert_report_text(model.expert_cache->stats()));
+  nlohmann::ordered_json report;
+  if (placed.plan) report["numa"] = numa_plan_json(*placed.plan);
+  if (speculates)
+    report["speculation"] =
+        run_speculation_bench(context, model, options.speculation,
+                              {options.prompts, options.batches, options.rounds, options.cache_type,
+                               !options.synthetic.empty(), !options.json});
+  else
+    report["measurements"] = run_cases(options, context, model);
+  const ExpertCache* experts = model.expert_cache.get();
+  if (experts != nullptr) report["experts"] = expert_report_json(experts->stats());
+  if (options.json) fmt::print("{}\n", report.dump(2));
+  if (experts != nullptr) fmt::print(stderr, "[{}]\n", expert_report_text(experts->stats()));
 }
 
 }  // namespace
@@ -253,9 +257,9 @@ void add_bench(CLI::App& app) {
       ->option_text("MACHINE");
   command->add_option("--picture", options->picture,
                       "Draw the measurements under this machine's roofline: an SVG file");
-  command->add_flag(
-      "--json", options->json,
-      "Print a list of measurements with all their parts; with --numa an object with the plan, too");
+  command->add_flag("--json", options->json,
+                    "Print one JSON object: the measurements with all their parts, what reading "
+                    "experts did, and with --numa the plan");
   command->callback([options] { run_bench(*options); });
 }
 

@@ -33,7 +33,7 @@ TEST(BenchTest, TellsAllPartsOfAMeasurement) {
       test::run_fathom({"bench", model / "config.json", "--synthetic", "bf16", "--prompt", "4", "--depth",
                         "8", "--batch", "2", "--rounds", "1", "--threads", "1", "--json"});
   ASSERT_EQ(result.status, 0) << result.err;
-  const Json report = parse_json(result.out, "bench --json");
+  const Json report = parse_json(result.out, "bench --json")["measurements"];
   ASSERT_EQ(report.size(), 2U);
   EXPECT_EQ(report[0]["tokens"], 4);
   EXPECT_EQ(report[1]["sequences"], 2);
@@ -75,7 +75,7 @@ TEST(BenchTest, TellsWhatDraftsCouldGainAtMost) {
                                                        "--threads",      "1",
                                                        "--json"});
   ASSERT_EQ(result.status, 0) << result.err;
-  const Json report = parse_json(result.out, "bench --json");
+  const Json report = parse_json(result.out, "bench --json")["speculation"];
   EXPECT_EQ(report["drafter"], "mtp");
   EXPECT_EQ(report["has_made_up_weights"], true);
   ASSERT_EQ(report["cases"].size(), 3U) << "alone, and served one and two at once";

@@ -70,6 +70,13 @@ TEST_F(ExpertPackTest, RunSaysWhatReadingExpertsDid) {
   const Json json = parse_json(
       run({"run", packed(), "The quick", "-n", "8", "--json", "--expert-memory", "12K"}).out, "run --json");
   EXPECT_GT(json["experts"]["hit_rate"].get<double>(), 0.0);
+  const std::vector<std::string> bench = {"bench",  packed(),          "--prompt", "4",        "--depth",
+                                          "0",      "--batch",         "1",        "--rounds", "1",
+                                          "--json", "--expert-memory", "12K"};
+  const Json measured = parse_json(run(bench).out, "bench --json");
+  EXPECT_GT(measured["experts"]["read_bytes_per_second"].get<double>(), 0.0);
+  EXPECT_GT(measured["experts"]["hit_rate"].get<double>(), 0.0);
+  EXPECT_EQ(measured["measurements"].size(), 2U);
 }
 
 TEST_F(ExpertPackTest, UnpacksAgain) {

@@ -49,13 +49,13 @@ def behind(depth: int) -> str:
 def measure_fathom(args: argparse.Namespace, figures: Figures) -> None:
     command = [args.fathom, "bench", args.model, "--json", "--threads", str(args.threads), "--rounds", str(args.generate)]
     decode = command + ["--prompt", "2", "--depth", ",".join(map(str, args.depth)), "--batch", ",".join(map(str, [1] + args.batch))]
-    for result in json.loads(run(decode)):
+    for result in json.loads(run(decode))["measurements"]:
         if result["tokens"] == 1:
             use = "decode" if result["sequences"] == 1 else f"batch {result['sequences']}"
             figures.add(use + behind(result["depth"]), "fathom", result["mean_tokens_per_second"])
     if args.prompt:
         prefill = command[:-1] + ["1", "--prompt", ",".join(map(str, args.prompt)), "--depth", "0", "--batch", "1"]
-        for result in json.loads(run(prefill)):
+        for result in json.loads(run(prefill))["measurements"]:
             if result["tokens"] > 1:
                 figures.add(f"prefill {result['tokens']}", "fathom", result["mean_tokens_per_second"])
 
