@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "kernels/byte_products.h"
+#include "kernels/quant_linear_coded.h"
 #include "kernels/quant_linear_k.h"
+#include "numerics/coded_blocks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/quant_linear.cpp"
@@ -46,6 +48,7 @@ FATHOM_BYTE_PRODUCTS_EXPORT(MultiplySmallBlocks);
 
 void quant_product(const QuantProduct& product) {
   if (product.tokens == 0) return;
+  if (is_coded(product.w.dtype)) return quant_product_coded(product);
   if (block_values(product.w.dtype) == kLargeBlock) return quant_product_k(product);
   FATHOM_BYTE_PRODUCTS_DISPATCH(MultiplySmallBlocks)(product);
 }

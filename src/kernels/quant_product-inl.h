@@ -33,6 +33,21 @@ constexpr std::int64_t kPanels = 64 / kPanelRows;
 /// Tokens beyond which that pays.
 constexpr std::int64_t kFewTokens = 16;
 
+/// Bytes of a format's block.
+template <class F>
+HWY_INLINE std::size_t BlockBytes() {
+  if constexpr (requires { F::kBytes; }) {
+    return F::kBytes;
+  } else {
+    return block_bytes(F::kType);
+  }
+}
+/// Bytes of `columns` values of a row.
+template <class F>
+HWY_INLINE std::size_t RowBytes(std::int64_t columns) {
+  return static_cast<std::size_t>(columns) / F::kBlock * BlockBytes<F>();
+}
+
 template <class F>
 struct PanelSizes {
   static constexpr std::size_t kCodes = static_cast<std::size_t>(kChunk) / 4 * kPanelRows;
@@ -198,7 +213,7 @@ template <class F, int kTokens>
 HWY_NOINLINE void DotPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
                            const Tile<kTokens>& tile, Ahead ahead) {
   constexpr std::size_t kActivations = F::kUnit / ActivationBlock::kValues;
-  const std::size_t bytes = block_bytes(F::kType);
+  const std::size_t bytes = BlockBytes<F>();
   HWY_ALIGN float factors[2 * F::kBlock / F::kGroup * kPanelRows];
   TileSums<F, kTokens> sums;
   sums.begin(tile, /*accumulate=*/false, kPanelRows);
@@ -221,8 +236,8 @@ HWY_NOINLINE void DotPanel(const std::uint8_t* p, std::size_t stride, std::size_
 template <class F>
 HWY_NOINLINE void UnpackPanel(const std::uint8_t* p, std::size_t stride, std::size_t blocks,
                               std::uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT factors, Ahead ahead) {
-  const std::size_t bytes = block_bytes(F::kType);
-  const auto values = static_cast<std::size_t>(block_values(F::kType));
+  const std::size_t bytes = BlockBytes<F>();
+  const auto values = F::kBlock;
   for (std::size_t block = 0; block < blocks; ++block) {
     ahead.step();
     F::Factors(p + block * bytes, stride, factors + block * values / F::kGroup * 2 * kPanelRows);
@@ -240,10 +255,10 @@ class Product {
  public:
   explicit Product(const QuantProduct& product)
       : product_(product),
-        row_bytes_(stored_bytes(F::kType, product.w.in)),
+        row_bytes_(RowBytes<F>(product.w.in)),
         panels_(product.tokens <= kFewTokens ? 1 : kPanels) {
     const auto panels = static_cast<std::size_t>(panels_);
-    const std::size_t copied = kPanelRows * stored_bytes(F::kType, kChunk) / sizeof(float) + 1;
+    const std::size_t copied = kPanelRows * RowBytes<F>(kChunk) / sizeof(float) + 1;
     factors_ = thread_scratch(panels * (Sizes::kFactors + Sizes::kCodes) + copied);
     codes_ = reinterpret_cast<std::uint32_t*>(factors_ + panels * Sizes::kFactors);
     copy_ = reinterpret_cast<std::uint8_t*>(codes_ + panels * Sizes::kCodes);
@@ -280,7 +295,7 @@ class Product {
     if (row + 2 * kRows > product_.w.out) return {};
     const auto* rows = static_cast<const std::uint8_t*>(product_.w.data);
     return {rows + (static_cast<std::size_t>(row) + kPanelRows) * row_bytes_ + kPanelRows * skipped,
-            block_bytes(F::kType) * kPanelRows};
+            BlockBytes<F>() * kPanelRows};
   }
 
   /// A whole panel of rows times all tokens.
@@ -337,15 +352,15 @@ class Product {
 
   void unpack(std::int64_t row, std::int64_t end, std::int64_t column, std::int64_t columns,
               std::size_t panel) {
-    const std::size_t skipped = stored_bytes(F::kType, column);
+    const std::size_t skipped = RowBytes<F>(column);
     const auto* p = static_cast<const std::uint8_t*>(product_.w.data) +
                     static_cast<std::size_t>(row) * row_bytes_ + skipped;
-    const auto blocks = static_cast<std::size_t>(columns / block_values(F::kType));
+    const auto blocks = static_cast<std::size_t>(columns) / F::kBlock;
     std::size_t stride = row_bytes_;
     const auto rows = static_cast<std::size_t>(end - row);
     if (rows < kPanelRows) {
       // The missing rows are zeros.
-      stride = stored_bytes(F::kType, columns);
+      stride = RowBytes<F>(columns);
       std::memset(copy_, 0, kPanelRows * stride);
       for (std::size_t r = 0; r < rows; ++r) std::memcpy(copy_ + r * stride, p + r * row_bytes_, stride);
       p = copy_;

@@ -20,6 +20,10 @@ struct CodedPart {
 /// Reads part `part` of `block`, which may lie at any address.
 using ReadCodedPart = void (*)(const std::uint8_t* block, std::size_t part, CodedPart& out);
 
+/// Whether it is one of these types.
+[[nodiscard]] inline bool is_coded(DType dtype) {
+  return is_block_quantized(dtype) && !has_encoder(dtype);
+}
 /// How parts of `dtype` are read. Throws `Error` if it is none of these types.
 ReadCodedPart coded_part_reader(DType dtype);
 

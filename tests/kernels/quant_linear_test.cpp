@@ -146,9 +146,8 @@ TEST_P(QuantLinearTest, WhatIsNoNumberStaysNone) {
   std::vector<float> x = random_values(2 * 256, 8);
   x[300] = std::numeric_limits<float>::quiet_NaN();
   // The third row's first scale is infinite.
-  const F16 infinity = F16::from_float(std::numeric_limits<float>::infinity());
-  std::memcpy(w.bytes.data() + 1 + 2 * stored_bytes(GetParam(), 256) + test::scale_places(GetParam())[0],
-              &infinity.bits, sizeof(infinity.bits));
+  test::set_scales(GetParam(), std::numeric_limits<float>::infinity(),
+                   w.bytes.data() + 1 + 2 * stored_bytes(GetParam(), 256));
   for_each_target([&] {
     std::vector<float> y(40);
     kernels::linear_forward(pool, x.data(), 2, w.matrix, y.data());
