@@ -48,7 +48,7 @@ struct BenchOptions {
   bool json = false;
 };
 
-DType type_named(const std::string& name) {
+DType made_up_type(const std::string& name) {
   const auto type = dtype_from_text(name);
   if (type && (has_encoder(*type) || !is_block_quantized(*type))) return *type;
   throw UsageError(
@@ -79,7 +79,7 @@ TextModel model_to_measure(const BenchOptions& options) {
   // Modules take memory, and draft alone.
   if (!options.speculation.is_wanted()) config.num_nextn_predict_layers = 0;
   ThreadPool pool(options.threads);
-  TransformerWeights weights = synthetic_weights(pool, config, type_named(options.synthetic), 1);
+  TransformerWeights weights = synthetic_weights(pool, config, made_up_type(options.synthetic), 1);
   add_named_adapters(config, weights, options.lora);
   return {folder, std::move(config), std::move(weights), std::move(tokenizer)};
 }
@@ -149,7 +149,7 @@ void print_plan(const BenchOptions& options) {
     plan = plan_of(model.config, weight_sizes(model.config, model.weights));
   } else {
     const ModelConfig config = config_named(options.model);
-    plan = plan_of(config, synthetic_weight_sizes(config, type_named(options.synthetic)));
+    plan = plan_of(config, synthetic_weight_sizes(config, made_up_type(options.synthetic)));
   }
   if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"numa", numa_plan_json(plan)}}.dump(2));

@@ -72,7 +72,7 @@ Source load_source(const fs::path& named) {
   return source;
 }
 
-DType type_named(const std::string& name) {
+DType type_to_write(const std::string& name) {
   const auto lower = [](unsigned char c) { return static_cast<char>(std::tolower(c)); };
   if (std::ranges::equal(name, std::string_view("fp8"), {}, lower)) return DType::f8_e4m3;
   const auto type = dtype_from_text(name);
@@ -102,7 +102,7 @@ void write_gguf(const ConvertOptions& options, const Source& source) {
   ConvertProgress progress;
   std::uint64_t total = 0;
   GgufSaveOptions save;
-  save.dtype = type_named(options.type);
+  save.dtype = type_to_write(options.type);
   save.split_kv_b = options.kv_b == "split";
   save.max_part_bytes = options.part_bytes;
   save.name = options.name.empty() ? fs::path(options.model).stem().string() : options.name;
@@ -147,7 +147,7 @@ TokenizerSpec without_unused_tokens(TokenizerSpec spec) {
 void write_folder(const ConvertOptions& options, const Source& source) {
   ConvertProgress progress;
   SaveOptions save;
-  save.dtype = type_named(options.type);
+  save.dtype = type_to_write(options.type);
   save.fp8_scales = options.scales == "ue8m0" ? ScaleFormat::power_of_two : ScaleFormat::f32;
   if (options.part_given->count() > 0) save.max_shard_bytes = options.part_bytes;
   if (source.tokenizer) write_tokenizer(without_unused_tokens(*source.tokenizer), options.output);
@@ -186,7 +186,7 @@ void require_other_pack(const ConvertOptions& options, const Source& source) {
 }
 
 void convert(const ConvertOptions& options) {
-  (void)type_named(options.type);
+  (void)type_to_write(options.type);
   check_options(options);
   require_other_place(options);
   Source source = load_source(options.model);

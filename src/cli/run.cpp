@@ -115,8 +115,8 @@ class Session {
   Session(const RunOptions& options, const TextModel& model) : save_to_(options.save_session) {
     if (options.save_session.empty() && options.load_session.empty()) return;
     fingerprint_ = model_fingerprint(model.config, model.weights);
-    conversation_.emplace(
-        LatentCache(model.config, model.config.max_position_embeddings, options.cache_type));
+    conversation_ =
+        Conversation{LatentCache(model.config, model.config.max_position_embeddings, options.cache_type), {}};
     if (!options.load_session.empty()) load_conversation(options.load_session, fingerprint_, *conversation_);
   }
 
