@@ -77,9 +77,10 @@ class LengthChoice {
   [[nodiscard]] bool is_to_be_tried(const DraftingText& text) const {
     // Costs are measured, and not to be relied on to the last: what could not pay by so much is not tried.
     constexpr double kHopeless = 1.5;
-    const double extra =
-        (cost_.pass(plain_tokens_ + 1) - plain_cost_ + (is_drafted_ ? 0.0 : drafting(text, 1))) / token();
-    return extra < kHopeless && text.history.is_time_to_try() && text.history.covers(extra);
+    const double further = cost_.pass(plain_tokens_ + 1) - plain_cost_;
+    const double usual = further + (is_drafted_ ? 0.0 : cost_.drafts(1));
+    const double now = further + (is_drafted_ ? 0.0 : drafting(text, 1));
+    return usual / token() < kHopeless && text.history.is_time_to_try() && text.history.covers(now / token());
   }
 
   const StepCost& cost_;

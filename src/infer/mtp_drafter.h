@@ -15,7 +15,7 @@ namespace fathom {
 /// see the last ones only: they lose little, as the states themselves have seen the whole text.
 class MtpDrafter : public Drafter {
  public:
-  static constexpr std::int64_t kMostPending = 6;
+  static constexpr std::int64_t kMostPending = 16;
 
   /// Keeps a reference. Throws `Error` where the model has no module.
   /// @param with_text  tokens that may be drafted, the first ones of the vocabulary

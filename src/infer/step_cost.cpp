@@ -65,28 +65,39 @@ double StepCost::drafts_measured(std::int64_t count, double seconds) const {
   return unit_ == 0 || usual == 0 ? usual : std::clamp(seconds / unit_, usual, std::max(usual, kMost));
 }
 
-void StepCost::record_pass(std::int64_t tokens, std::int64_t drafts, double seconds) {
-  if (tokens < 1 || tokens > kMostTokens) return;
-  ++passes_since_unit_;
-  const bool is_first = unit_ == 0;
-  if (is_first) unit_ = seconds / pass(tokens);
-  if (tokens > 1) record_figure(tokens, seconds / unit_);
-  if (drafts > 0) return;
-  if (passes_since_unit_ > kUnitLasts / 4) units_.clear();
-  passes_since_unit_ = 0;
-  // The first pass finds nothing in any cache, and takes half as long again as those after it.
-  if (!is_first) record_unit(seconds / pass(tokens));  // of several texts
+void StepCost::PlainPasses::record(double seconds) {
+  constexpr std::size_t kMost = 9;
+  if (since > kUnitLasts / 4) times.clear();
+  since = 0;
+  if (times.size() == kMost) times.erase(times.begin());
+  times.push_back(seconds);
 }
 
-void StepCost::record_unit(double seconds) {
-  constexpr std::size_t kMost = 9;
-  if (units_.size() == kMost) units_.erase(units_.begin());
-  units_.push_back(seconds);
-  if (units_.size() < kUnitPasses) return;
-  std::vector<double> sorted = units_;
+double StepCost::PlainPasses::median() const {
+  std::vector<double> sorted = times;
   const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
   std::ranges::nth_element(sorted, middle);
-  unit_ = *middle;
+  return *middle;
+}
+
+void StepCost::record_pass(std::int64_t tokens, std::int64_t drafts, double seconds) {
+  if (tokens < 1 || tokens > kMostTokens) return;
+  ++of_one_.since;
+  ++of_several_.since;
+  if (unit_ == 0) {
+    // The first pass finds nothing in any cache, and takes half as long again as those after it.
+    unit_ = seconds / pass(tokens);
+    return;
+  }
+  if (drafts == 0) {
+    (tokens == 1 ? of_one_ : of_several_).record(seconds / pass(tokens));
+    if (of_one_.are_enough())
+      unit_ = of_one_.median();
+    else if (of_several_.are_enough())
+      unit_ = of_several_.median();
+  }
+  // In a unit too long what is measured, and by it what is guessed of other lengths, would look cheap.
+  if (tokens > 1 && !unit_is_old()) record_figure(tokens, seconds / unit_);
 }
 
 void StepCost::record_figure(std::int64_t tokens, double measured_pass) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -29,8 +30,9 @@ class StepCost {
   [[nodiscard]] double drafts(std::int64_t count) const;
 
   /// What a text's first drafts cost more than others, when it has had none for a while: the drafter reads
-  /// what it has missed.
-  [[nodiscard]] double resuming() const { return resuming_.value; }
+  /// what it has missed. It is measured so seldom that no more than half a pass of it counts: a wild
+  /// measurement must not end drafting for good.
+  [[nodiscard]] double resuming() const { return std::min(resuming_.value, kMostResuming); }
 
   /// Of drafts that took so long; a wild measurement counts as less wild.
   [[nodiscard]] double drafts_measured(std::int64_t count, double seconds) const;
@@ -47,14 +49,22 @@ class StepCost {
   /// Whether `unit` is to be measured by a pass without drafts: it has become old, or is of so few passes
   /// that one which met other work of the machine's would decide. All costs are told in it: were it too long,
   /// drafts would look cheap.
-  [[nodiscard]] bool unit_is_old() const {
-    return passes_since_unit_ >= kUnitLasts || units_.size() < kUnitPasses;
-  }
+  [[nodiscard]] bool unit_is_old() const { return !of_one_.are_enough() && !of_several_.are_enough(); }
 
  private:
+  static constexpr double kMostResuming = 0.5;
   static constexpr std::int64_t kUnitLasts = 64;  // passes
   static constexpr std::size_t kUnitPasses = 3;   // one after another without drafts
 
+  /// The last passes without drafts, in seconds that one over one token would take.
+  struct PlainPasses {
+    std::vector<double> times;
+    std::int64_t since = kUnitLasts;  // passes since the last of them
+
+    void record(double seconds);
+    [[nodiscard]] bool are_enough() const { return times.size() >= kUnitPasses && since < kUnitLasts; }
+    [[nodiscard]] double median() const;
+  };
   struct Figure {
     double value = 0;
     std::int64_t seen = 0;
@@ -63,12 +73,11 @@ class StepCost {
     void record(double measured);
   };
 
-  void record_unit(double seconds);
   void record_figure(std::int64_t tokens, double measured_pass);
 
-  double unit_ = 0;            // median of
-  std::vector<double> units_;  // the last passes without drafts
-  std::int64_t passes_since_unit_ = kUnitLasts;
+  double unit_ = 0;
+  PlainPasses of_one_;          // token: what the unit is, where there are enough
+  PlainPasses of_several_;      // texts, by what such a pass costs
   std::vector<Figure> passes_;  // [kMostTokens + 1]
   std::vector<Figure> drafts_;  // [kMostTokens + 1]
   Figure resuming_;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -154,19 +155,40 @@ TEST(DraftLengthTest, AFirstPassThatIsSlowDoesNotMakeDraftsLookCheap) {
 }
 
 TEST(DraftLengthTest, WhatADrafterHasMissedIsPaidForBeforeItIsAskedAgain) {
+  const auto lengths = [](double missed) {
+    StepCost cost(test::tiny_v3(), PricedDrafter(0.1));
+    for (int i = 0; i < 30; ++i) {
+      cost.record_pass(1, 0, 1.0);
+      cost.record_pass(2, 1, 1.3);
+      cost.record_drafts(1, 0.1);
+      cost.record_resuming(1, 0.1 + missed);
+    }
+    const DraftHistory history(0.7);
+    const std::vector<DraftingText> goes_on = {{history, 1}};
+    const std::vector<DraftingText> resumes = {{history, 1, 0, true}};
+    EXPECT_EQ(lengths_to_draft(cost, goes_on, 0)[0], 1);
+    return std::pair(lengths_to_draft(cost, resumes, 0)[0], cost.resuming());
+  };
+  EXPECT_EQ(lengths(0.1).first, 1);
+  EXPECT_EQ(lengths(0.4).first, 0) << "0.7 tokens are expected, for 0.8 of time";
+  EXPECT_EQ(lengths(20.0).second, 0.5) << "one wild measurement does not end drafting for good";
+}
+
+TEST(DraftLengthTest, ATextIsTriedWhateverAskingItsDrafterAgainTook) {
   StepCost cost(test::tiny_v3(), PricedDrafter(0.1));
   for (int i = 0; i < 30; ++i) {
     cost.record_pass(1, 0, 1.0);
-    cost.record_pass(2, 1, 1.2);
-    cost.record_drafts(1, 0.1);
-    cost.record_resuming(1, 1.9);
+    cost.record_pass(2, 1, 1.6);
+    cost.record_drafts(1, 0.3);
+    cost.record_resuming(1, 9.0);
   }
-  EXPECT_NEAR(cost.resuming(), 1.8, 0.2);
-  const DraftHistory history(0.7);
-  const std::vector<DraftingText> goes_on = {{history, 1}};
-  const std::vector<DraftingText> resumes = {{history, 1, 0, true}};
-  EXPECT_EQ(lengths_to_draft(cost, goes_on, 0)[0], 1);
-  EXPECT_EQ(lengths_to_draft(cost, resumes, 0)[0], 0) << "more than the account covers";
+  DraftHistory history(0.7);
+  std::int64_t drafts = 0;
+  for (int step = 0; step < 10; ++step) {
+    drafts += lengths_to_draft(cost, std::vector<DraftingText>{{history, 1, 0, true}}, 0)[0];
+    history.record({});
+  }
+  EXPECT_GT(drafts, 0);
 }
 
 TEST(DraftLengthTest, NeverFallsBelow97PercentOnTextsThatChange) {
