@@ -148,7 +148,8 @@ void print_plan(const BenchOptions& options) {
     const TextModel model = load_text_model(options.model);
     plan = plan_of(model.config, weight_sizes(model.config, model.weights));
   } else {
-    const ModelConfig config = config_named(options.model);
+    ModelConfig config = config_named(options.model);
+    config.num_nextn_predict_layers = 0;  // which are measured with --speculate alone
     plan = plan_of(config, synthetic_weight_sizes(config, made_up_type(options.synthetic)));
   }
   if (options.json) {

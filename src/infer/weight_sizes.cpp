@@ -68,12 +68,9 @@ std::vector<WeightSize> weight_sizes(const ModelConfig& config, const Transforme
 
 std::vector<WeightSize> synthetic_weight_sizes(const ModelConfig& config, DType type) {
   std::vector<WeightSize> sizes;
-  for (const ParameterSpec& spec : parameter_specs(config)) {
-    const bool is_made = spec.layer < config.num_hidden_layers;
-    const std::uint64_t bytes =
-        is_made ? stored_bytes(synthetic_type(spec, type), element_count(spec.shape)) : 0;
-    sizes.push_back(size_of(config, spec, bytes));
-  }
+  for (const ParameterSpec& spec : parameter_specs(config))
+    sizes.push_back(
+        size_of(config, spec, stored_bytes(synthetic_type(spec, type), element_count(spec.shape))));
   return sizes;
 }
 

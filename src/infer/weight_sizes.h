@@ -27,7 +27,7 @@ struct WeightSize {
 
 /// Of each parameter, in the order of `visit_parameters`.
 std::vector<WeightSize> weight_sizes(const ModelConfig& config, const TransformerWeights& weights);
-/// The same of weights as `synthetic_weights` makes them, without making them; MTP modules have none.
+/// The same of weights as `synthetic_weights` makes them, without making them.
 std::vector<WeightSize> synthetic_weight_sizes(const ModelConfig& config, DType type);
 
 }  // namespace fathom
