@@ -113,8 +113,15 @@ bool has_huge_pages() {
 
 void copy_into_huge_pages(std::span<const std::span<const std::byte>> parts, std::uint64_t limit,
                           std::atomic<std::uint64_t>& copied, const std::stop_token& stop) {
-  // Enough at a time that a call's cost does not count, and little enough to stop soon.
-  constexpr std::size_t kPiece = 32 * kHugePage;
+  // At a time little memory beside what it replaces, and not so little that a process has too many areas of
+  // memory, as each piece is one.
+  constexpr std::uint64_t kLeastPages = 1;
+  constexpr std::uint64_t kMostPages = 32;
+  constexpr std::uint64_t kPieces = 8192;
+  std::uint64_t wanted = 0;
+  for (const std::span<const std::byte> part : parts) wanted += part.size();
+  const std::uint64_t piece =
+      std::clamp(std::min(wanted, limit) / kPieces / kHugePage, kLeastPages, kMostPages) * kHugePage;
   if (!has_huge_pages()) return;
   std::vector<FilePages> files;
   for (const Range& file : pages_of_mapped_files()) files.emplace_back(file);
@@ -124,7 +131,7 @@ void copy_into_huge_pages(std::span<const std::span<const std::byte>> parts, std
     for (FilePages& file : files) {
       std::uintptr_t at = round_down(begin);
       while (true) {
-        const Range run = file.next(at, end, std::min<std::uint64_t>(kPiece, limit / kHugePage * kHugePage));
+        const Range run = file.next(at, end, std::min(piece, limit / kHugePage * kHugePage));
         if (run.begin == run.end) break;
         if (stop.stop_requested() || !replace(run)) return;
         file.mark(run);

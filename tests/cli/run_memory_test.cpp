@@ -40,7 +40,7 @@ TEST_P(RunMemoryTest, PeakIsAtMostATenthAboveTheFile) {
   const test::TemporaryFolder folder;
   const fs::path model = folder.path() / "model";
   {
-    const ModelConfig config = dense_config(GetParam() == DType::f32 ? 8 : 16);
+    const ModelConfig config = dense_config(GetParam() == DType::f32 ? 12 : 24);
     save_model(model, config, zero_weights(config), {.dtype = GetParam()});
   }
   // Linux counts what the parent held at the fork as the child's.
