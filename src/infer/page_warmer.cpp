@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
+#include <iterator>
 #include <span>
 #include <utility>
 #include <vector>
@@ -13,6 +15,8 @@
 
 namespace fathom {
 namespace {
+
+constexpr std::chrono::seconds kBeforeCopies{10};
 
 /// Leaves the cores to whoever computes on them. What fails leaves the priority as it is.
 void yield_to_others() {
@@ -37,7 +41,7 @@ std::uint64_t bytes_to_copy(std::uint64_t available, std::uint64_t reserved_byte
 }
 
 PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, const WarmUp& what)
-    : copied_(std::make_shared<std::atomic<std::uint64_t>>(0)) {
+    : shared_(std::make_shared<Shared>()) {
   std::vector<Tensor> tensors;  // which keep their memory; the routed experts come last
   std::vector<Tensor> experts;
   visit_parameters(config, weights, [&](const ParameterSpec& spec, Tensor& tensor, Tensor*) {
@@ -53,7 +57,7 @@ PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, c
         bytes_to_copy(machine_memory().available, what.reserved_bytes, bytes_of(tensors), bytes_of(experts));
   std::ranges::move(experts, std::back_inserter(tensors));
   thread_ =
-      std::jthread([tensors = std::move(tensors), limit, copied = copied_](const std::stop_token& stop) {
+      std::jthread([tensors = std::move(tensors), limit, shared = shared_](const std::stop_token& stop) {
         yield_to_others();
         std::vector<std::span<const std::byte>> parts;
         for (const Tensor& tensor : tensors) {
@@ -61,8 +65,23 @@ PageWarmer::PageWarmer(const ModelConfig& config, TransformerWeights& weights, c
           parts.push_back(tensor.bytes());
           map_cached_pages(parts.back());
         }
-        if (limit > 0) copy_into_huge_pages(parts, limit, *copied, stop);
+        if (limit == 0) return;
+        {
+          std::unique_lock lock(shared->mutex);
+          shared->hurry.wait_for(lock, stop, kBeforeCopies, [&] { return shared->hurries; });
+        }
+        copy_into_huge_pages(parts, limit, shared->copied, stop);
       });
+}
+
+void PageWarmer::finish() {
+  if (!thread_.joinable()) return;
+  {
+    const std::scoped_lock lock(shared_->mutex);
+    shared_->hurries = true;
+  }
+  shared_->hurry.notify_all();
+  thread_.join();
 }
 
 }  // namespace fathom

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "model/config.h"
@@ -28,22 +30,29 @@ std::uint64_t bytes_to_copy(std::uint64_t available, std::uint64_t reserved_byte
 /// Prepares a model's mapped weights for being read again and again, on a thread of its own and of low
 /// priority, so that neither the start nor the first tokens wait for it. What is in memory already is entered
 /// into this process's page tables (`map_cached_pages`); then, if wanted, weights are copied into huge pages
-/// where they lie (`copy_into_huge_pages`), which a decode step reads by a sixth faster.
+/// where they lie (`copy_into_huge_pages`), which a decode step reads by a sixth faster. That begins after ten
+/// seconds, as it takes longer than a short answer gains by it.
 class PageWarmer {
  public:
   /// Does nothing.
   PageWarmer() = default;
   PageWarmer(const ModelConfig& config, TransformerWeights& weights, const WarmUp& what);
 
-  /// Waits until it is done.
-  void finish() {
-    if (thread_.joinable()) thread_.join();
-  }
+  /// Has it go on at once, and waits until it is done.
+  void finish();
   /// Bytes that lie in huge pages by now.
-  [[nodiscard]] std::uint64_t copied() const { return copied_ ? copied_->load() : 0; }
+  [[nodiscard]] std::uint64_t copied() const { return shared_ ? shared_->copied.load() : 0; }
 
  private:
-  std::shared_ptr<std::atomic<std::uint64_t>> copied_;
+  /// With the thread.
+  struct Shared {
+    std::atomic<std::uint64_t> copied{0};
+    std::mutex mutex;
+    std::condition_variable_any hurry;
+    bool hurries = false;
+  };
+
+  std::shared_ptr<Shared> shared_;
   std::jthread thread_;
 };
 
