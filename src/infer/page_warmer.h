@@ -30,8 +30,8 @@ std::uint64_t bytes_to_copy(std::uint64_t available, std::uint64_t reserved_byte
 /// Prepares a model's mapped weights for being read again and again, on a thread of its own and of low
 /// priority, so that neither the start nor the first tokens wait for it. What is in memory already is entered
 /// into this process's page tables (`map_cached_pages`); then, if wanted, weights are copied into huge pages
-/// where they lie (`copy_into_huge_pages`), which a decode step reads by a sixth faster. That begins after ten
-/// seconds, as it takes longer than a short answer gains by it.
+/// where they lie (`copy_into_huge_pages`), which a decode step reads by a sixth faster. That begins after
+/// ten seconds, as it takes longer than a short answer gains by it.
 class PageWarmer {
  public:
   /// Does nothing.

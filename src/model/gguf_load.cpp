@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread_pool.h"
 #include "io/gguf.h"
 #include "model/expert_pack.h"
 #include "model/gguf_config.h"
@@ -42,9 +43,7 @@ class GgufLoader {
       if (spec.expert < 0 || model.expert_pack == nullptr) value = parameter(spec, model.weights);
     });
     if (model.expert_pack != nullptr) map_expert_pack(model.expert_pack, model.config, model.weights);
-    for (auto& [layer, halves] : halves_)
-      block_of(model.weights, layer).self_attn.kv_b_proj.halves =
-          std::make_shared<const KvHalves>(std::move(halves));
+    join_all_halves(model.weights);
     tie_head(model.config, model.weights);
     require_all_used();
     return model;
@@ -76,8 +75,10 @@ class GgufLoader {
   Tensor parameter(const ParameterSpec& spec, const TransformerWeights& weights) {
     const GgufPlace place = gguf_place(spec);
     if (place.expert >= 0) return expert(spec, place);
-    if (place.tensor.ends_with(kGgufBothHalves) && !file_.contains(place.tensor))
-      return joined_kv_b(spec.layer);
+    if (place.tensor.ends_with(kGgufBothHalves) && !file_.contains(place.tensor)) {
+      halves_.emplace_back(spec.layer, stored_halves(spec.layer));
+      return {};  // see join_all_halves
+    }
     if (spec.kind == ParameterKind::router_bias && !file_.contains(place.tensor))
       return Tensor::zeros(spec.shape);
     if (place.tensor.ends_with("nextn.shared_head_norm.weight") && !file_.contains(place.tensor))
@@ -100,14 +101,25 @@ class GgufLoader {
     return merged.rows(place.expert, place.expert + 1).reshape(spec.shape);
   }
 
-  Tensor joined_kv_b(std::int64_t layer) {
+  /// Whole matrices for the layers that are stored in halves, by all threads: of a model of 16 billion
+  /// parameters that takes one of them half a second.
+  void join_all_halves(TransformerWeights& weights) const {
+    ThreadPool pool;
+    pool.parallel_for(halves_.size(), [&](std::size_t index) {
+      const auto& [layer, halves] = halves_[index];
+      LinearWeight& kv_b = block_of(weights, layer).self_attn.kv_b_proj;
+      kv_b.weight = join_halves(config_, halves);
+      kv_b.halves = std::make_shared<const KvHalves>(halves);
+    });
+  }
+
+  KvHalves stored_halves(std::int64_t layer) {
     KvHalves halves;
     halves.k_b = half(gguf_layer_name(layer, kGgufKeyHalf), config_.kv_lora_rank, config_.qk_nope_head_dim,
                       "num_attention_heads × kv_lora_rank × qk_nope_head_dim");
     halves.v_b = half(gguf_layer_name(layer, kGgufValueHalf), config_.v_head_dim, config_.kv_lora_rank,
                       "num_attention_heads × v_head_dim × kv_lora_rank");
-    halves_.emplace_back(layer, halves);
-    return join_halves(config_, halves);
+    return halves;
   }
 
   /// [heads, out, in]; ik_llama.cpp writes the same as a matrix [heads · out, in].
