@@ -26,7 +26,7 @@ constexpr std::uintptr_t round_up(std::uintptr_t address) {
 }
 
 void* address(std::uintptr_t at) {
-  return reinterpret_cast<void*>(at);
+  return reinterpret_cast<void*>(at);  // NOLINT(performance-no-int-to-ptr): of numbers that /proc gives
 }
 void unmap(const Range& range) {
   if (range.begin < range.end) munmap(address(range.begin), range.end - range.begin);

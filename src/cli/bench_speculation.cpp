@@ -106,6 +106,7 @@ class SpeculationBench {
     const std::vector<NamedPrompt> named = prompts_of(
         options_, model_.tokenizer, vocabulary_with_text(transformer_, model_.tokenizer), prompt_tokens);
     std::vector<std::vector<std::int32_t>> prompts;
+    prompts.reserve(named.size());
     for (const NamedPrompt& prompt : named) prompts.push_back(prompt.tokens);
     for (const std::int64_t batch : setup_.batches)
       if (static_cast<std::int64_t>(prompts.size()) < batch)
