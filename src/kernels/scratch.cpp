@@ -6,10 +6,10 @@
 #include <memory>
 #include <new>
 
+#include "base/huge_pages.h"
+
 namespace fathom::kernels {
 namespace {
-
-constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
 struct Freed {
   void operator()(float* memory) const { std::free(memory); }

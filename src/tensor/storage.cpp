@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/huge_pages.h"
 
 namespace fathom {
 namespace {
@@ -18,7 +19,6 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 /// What a process can address at most; more is a mistake, not a shortage.
 constexpr std::size_t kMostBytes = std::size_t{1} << 47U;
-constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 constexpr std::size_t kHugeBlock = 4 * kHugePage;
 
 /// Blocks come in sizes of 1, 1.25, 1.5 and 1.75 times a power of two: at most a quarter is wasted.
