@@ -27,6 +27,7 @@
 #include "infer/machine_limits.h"
 #include "infer/speculation.h"
 #include "infer/speculation_bound.h"
+#include "infer/speculation_report.h"
 #include "infer/text_model.h"
 #include "kernels/simd_limit.h"
 #include "model/latent_cache.h"
@@ -164,14 +165,6 @@ std::vector<double> chain_of(const SpeculationStats& stats) {
   return chain;
 }
 
-std::string places_text(const SpeculationStats& stats) {
-  std::string text;
-  for (const SpeculationStats::Place& place : stats.places)
-    text += fmt::format("{}{:.0f}", text.empty() ? "" : " ",
-                        100.0 * static_cast<double>(place.accepted) / static_cast<double>(place.offered));
-  return text;
-}
-
 Measured sum_of(const std::vector<std::vector<Measured>>& by_prompt, std::size_t way) {
   Measured sum;
   for (const std::vector<Measured>& prompt : by_prompt) {
@@ -212,7 +205,7 @@ void print_held_out(Bench& bench, const std::vector<Tokens>& prompts, const Step
     }
     fmt::print("  {:<16} {:>9.1f} {:>9.3f} {:>8.3f} {:>12.2f}  {}{}\n", ways[w].name,
                static_cast<double>(sum.tokens) / sum.seconds, plain.seconds / sum.seconds, least,
-               w == 0 ? 1.0 : sum.stats.tokens_per_pass(), places_text(sum.stats),
+               w == 0 ? 1.0 : sum.stats.tokens_per_pass(), accepted_by_place(sum.stats),
                is_same ? "" : "  ANSWERS DIFFER");
   }
   const double speedup = plain.seconds / sum_of(measured, 1).seconds;

@@ -70,14 +70,6 @@ struct Case {
   std::int64_t at_once;
 };
 
-std::string places_text(const SpeculationStats& stats) {
-  std::string text;
-  for (const SpeculationStats::Place& place : stats.places)
-    text += fmt::format("{}{:.0f}", text.empty() ? "" : " ",
-                        100.0 * static_cast<double>(place.accepted) / static_cast<double>(place.offered));
-  return text;
-}
-
 class SpeculationBench {
  public:
   SpeculationBench(const Context& context, const TextModel& model, const SpeculationBenchOptions& options,
@@ -185,7 +177,7 @@ class SpeculationBench {
     const SpeculationStats stats = speed.stats();
     fmt::print("  {:<20} {:>9.1f} {:>9.1f} {:>9.3f} {:>7.3f} {:>7.2f}  {}", what.name,
                tokens / speed.seconds_without(), tokens / speed.seconds_with(), speed.speedup(),
-               speed.worst().speedup(), stats.tokens_per_pass(), places_text(stats));
+               speed.worst().speedup(), stats.tokens_per_pass(), accepted_by_place(stats));
     const bool is_same = std::ranges::all_of(speed.turns, &SpeculationTurn::is_same);
     fmt::print("{}\n", is_same ? "" : "  ANSWERS DIFFER");
     if (bound)

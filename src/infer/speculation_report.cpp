@@ -7,12 +7,19 @@
 
 namespace fathom {
 
+std::string accepted_by_place(const SpeculationStats& stats, std::string_view unit,
+                              std::string_view between) {
+  std::string text;
+  for (const SpeculationStats::Place& place : stats.places)
+    text +=
+        fmt::format("{}{:.0f}{}", text.empty() ? "" : between,
+                    100.0 * static_cast<double>(place.accepted) / static_cast<double>(place.offered), unit);
+  return text;
+}
+
 std::string speculation_report_text(const SpeculationStats& stats) {
   std::string places;
-  for (const SpeculationStats::Place& place : stats.places)
-    places += fmt::format("{}{:.0f} %", places.empty() ? " (by place " : ", ",
-                          100.0 * static_cast<double>(place.accepted) / static_cast<double>(place.offered));
-  if (!places.empty()) places += ")";
+  if (!stats.places.empty()) places = fmt::format(" (by place {})", accepted_by_place(stats, " %", ", "));
   return fmt::format("drafts {}, {} checked, {} accepted{}; {:.2f} tokens a pass", stats.drafted,
                      stats.checked, stats.accepted, places, stats.tokens_per_pass());
 }
