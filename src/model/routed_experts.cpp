@@ -287,10 +287,10 @@ std::optional<Tensor> RoutedExperts::infer_with_shared(const Context& context, c
                                  nullptr,
                                  x.dim(0),
                                  y.f32()};
-  Inference inference{context, x, groups, experts_in_memory(), {}, Tensor::empty({groups.rows(), x.dim(1)})};
-  if (!kernels::is_quant_mlp(beside.gate, beside.up, beside.down) || shared.has_adapter() ||
-      has_adapters(inference) || !infer_quantized(inference, {&beside, 1}))
+  if (shared.has_adapter() || !kernels::is_quant_mlp(beside.gate, beside.up, beside.down))
     return std::nullopt;
+  Inference inference{context, x, groups, experts_in_memory(), {}, Tensor::empty({groups.rows(), x.dim(1)})};
+  if (has_adapters(inference) || !infer_quantized(inference, {&beside, 1})) return std::nullopt;
   return inference.out;
 }
 
