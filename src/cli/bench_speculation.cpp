@@ -150,7 +150,7 @@ class SpeculationBench {
       drafts = mtp_draft_reads(model_.weights);
     } else {
       // A smaller model: its active weights, were they of the same type.
-      drafts.shared = measured_.drafter.cost(1) * steps.weight_bytes.front();
+      drafts.shared = measured_.drafter.cost_of_draft() * steps.weight_bytes.front();
     }
     return speculation_bound(chain, steps, drafts);
   }
@@ -222,8 +222,8 @@ class SpeculationBench {
                        {"tokens_per_second_without", of_turn / turn.seconds_without()},
                        {"tokens_per_second_with", of_turn / turn.seconds_with()},
                        {"speedup", turn.speedup()},
-                       {"seconds_without", turn.rounds_without},
-                       {"seconds_with", turn.rounds_with},
+                       {"rounds_without", turn.rounds_without},
+                       {"rounds_with", turn.rounds_with},
                        {"answers_are_the_same", turn.is_same},
                        {"drafts", speculation_report_json(turn.stats)}});
     }

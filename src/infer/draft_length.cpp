@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <queue>
 #include <utility>
 
@@ -23,16 +24,25 @@ class LengthChoice {
 
   std::vector<std::int64_t> choose() && {
     take_best();
-    for (std::size_t i = 0; i < texts_.size(); ++i)
-      if (lengths_[i] == 0 && texts_[i].most > 0 && is_to_be_tried(texts_[i])) lengths_[i] = 1;
+    std::int64_t drafts = std::accumulate(lengths_.begin(), lengths_.end(), std::int64_t{0});
+    std::int64_t drafting = std::ranges::count_if(lengths_, [](std::int64_t length) { return length > 0; });
+    for (std::size_t i = 0; i < texts_.size(); ++i) {
+      if (lengths_[i] > 0 || texts_[i].most == 0 || !is_to_be_tried(texts_[i], drafts, drafting)) continue;
+      lengths_[i] = 1;
+      ++drafts;
+      ++drafting;
+    }
     return std::move(lengths_);
   }
 
  private:
-  /// What a text's drafts cost of their own if so many are checked.
-  [[nodiscard]] double drafting(const DraftingText& text, std::int64_t count) const {
-    const std::int64_t made = is_drafted_ ? text.most : count;
-    return cost_.drafts(made) + (text.is_resuming && made > 0 ? cost_.resuming() : 0.0);
+  /// What a draft costs if so many texts have one as deep already.
+  [[nodiscard]] double drafting(std::int64_t others) const {
+    return is_drafted_ ? 0.0 : std::max(0.0, cost_.drafts_of(others + 1) - cost_.drafts_of(others));
+  }
+  /// What its first draft costs besides.
+  [[nodiscard]] double resuming(const DraftingText& text) const {
+    return text.is_resuming && !is_drafted_ ? cost_.resuming() : 0.0;
   }
   /// The time that a token takes without drafts.
   [[nodiscard]] double token() const { return plain_cost_ / static_cast<double>(plain_tokens_); }
@@ -46,22 +56,28 @@ class LengthChoice {
     for (std::size_t i = 0; i < texts_.size(); ++i) {
       chains.push_back(texts_[i].history.chain(texts_[i].grade, texts_[i].most));
       if (!chains[i].empty()) next.emplace(chains[i].front(), i);
-      extra[i] = drafting(texts_[i], 0);
+      extra[i] = texts_[i].drafting;
       made += extra[i];
     }
+    // By chance measured costs make drafts look worth it that are not: so a gain has to be a clear one.
+    const double least_gain = is_drafted_ ? 1.0 : 1.01;
     std::vector<std::int64_t> lengths(texts_.size());
+    std::vector<std::int64_t> deep;  // [depth] texts with a draft there
     auto tokens = static_cast<double>(plain_tokens_);
     double cost = plain_cost_ + made;
-    double best_rate = tokens / cost;
+    double best_rate = tokens / cost * least_gain;
     std::int64_t drafts = 0;
     while (!next.empty() && plain_tokens_ + drafts < StepCost::kMostTokens) {
       const auto [likelihood, i] = next.top();
       next.pop();
+      const auto depth = static_cast<std::size_t>(lengths[i]);
+      if (deep.size() == depth) deep.push_back(0);
       const double further = cost_.pass(plain_tokens_ + drafts + 1) - cost_.pass(plain_tokens_ + drafts) +
-                             drafting(texts_[i], lengths[i] + 1) - drafting(texts_[i], lengths[i]);
+                             drafting(deep[depth]) + (depth == 0 ? resuming(texts_[i]) : 0.0);
       if (!texts_[i].history.covers((extra[i] + further) / token())) continue;
       ++drafts;
       ++lengths[i];
+      ++deep[depth];
       extra[i] += further;
       cost += further;
       tokens += likelihood;
@@ -74,12 +90,15 @@ class LengthChoice {
     }
   }
 
-  [[nodiscard]] bool is_to_be_tried(const DraftingText& text) const {
+  /// @param drafts          that the pass reads already
+  /// @param drafting_texts  whose they are
+  [[nodiscard]] bool is_to_be_tried(const DraftingText& text, std::int64_t drafts,
+                                    std::int64_t drafting_texts) const {
     // Costs are measured, and not to be relied on to the last: what could not pay by so much is not tried.
     constexpr double kHopeless = 1.5;
-    const double further = cost_.pass(plain_tokens_ + 1) - plain_cost_;
-    const double usual = further + (is_drafted_ ? 0.0 : cost_.drafts(1));
-    const double now = further + (is_drafted_ ? 0.0 : drafting(text, 1));
+    const std::int64_t tokens = plain_tokens_ + drafts;
+    const double usual = cost_.pass(tokens + 1) - cost_.pass(tokens) + drafting(drafting_texts);
+    const double now = usual + resuming(text) + text.drafting;
     return usual / token() < kHopeless && text.history.is_time_to_try() && text.history.covers(now / token());
   }
 
@@ -106,7 +125,7 @@ std::vector<std::int64_t> lengths_to_draft(const StepCost& cost, std::span<const
   const std::int64_t longest = lengths.empty() ? 0 : std::ranges::max(lengths);
   if (longest == 0) return lengths;
   if (goes_without(cost, texts, others)) return std::vector<std::int64_t>(texts.size());
-  if (cost.drafts(longest) == 0.0) return lengths;  // to be chosen from when they are known
+  if (cost.drafts_of(1) == 0.0) return lengths;  // to be chosen from when they are known
   return LengthChoice(cost, texts, others, false).choose();
 }
 

@@ -56,8 +56,8 @@ class Drafter {
 
   /// Bytes that a text's state takes for each token that the text may come to.
   [[nodiscard]] virtual std::int64_t bytes_per_token() const = 0;
-  /// What `count` drafts cost, in passes of the model over one token: before it has been measured.
-  [[nodiscard]] virtual double cost(std::int64_t count) const = 0;
+  /// What a draft costs, in passes of the model over one token: before it has been measured.
+  [[nodiscard]] virtual double cost_of_draft() const = 0;
   /// Part of first drafts that may be expected to be accepted, before any has been seen.
   [[nodiscard]] virtual double expected_acceptance() const = 0;
 };

@@ -13,7 +13,7 @@ class LookupDrafter : public Drafter {
   /// The longer the suffix, the higher the grade. No drafts where not even its last two tokens occurred.
   void draft(const Context& context, std::span<Job> jobs) const override;
   [[nodiscard]] std::int64_t bytes_per_token() const override;
-  [[nodiscard]] double cost(std::int64_t) const override { return 0.0; }
+  [[nodiscard]] double cost_of_draft() const override { return 0.0; }
   [[nodiscard]] double expected_acceptance() const override { return 0.4; }
 };
 

@@ -24,7 +24,7 @@ struct ModelDrafter::Text : Drafter::State {
 ModelDrafter::ModelDrafter(const Transformer& drafting, const Transformer& drafted, std::int64_t with_text)
     : model_(drafting),
       with_text_(with_text),
-      cost_of_one_(
+      cost_of_draft_(
           static_cast<double>(count_parameters(drafting.config()).activated_without_input_embedding) /
           static_cast<double>(count_parameters(drafted.config()).activated_without_input_embedding)) {
   require(drafting.config().vocab_size >= with_text,
@@ -35,10 +35,6 @@ ModelDrafter::ModelDrafter(const Transformer& drafting, const Transformer& draft
 std::int64_t ModelDrafter::bytes_per_token() const {
   const ModelConfig& config = model_.config();
   return config.num_hidden_layers * config.latent_dim() * static_cast<std::int64_t>(sizeof(float));
-}
-
-double ModelDrafter::cost(std::int64_t count) const {
-  return cost_of_one_ * static_cast<double>(count);
 }
 
 std::unique_ptr<Drafter::State> ModelDrafter::begin(std::int64_t capacity) const {

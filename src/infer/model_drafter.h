@@ -23,7 +23,7 @@ class ModelDrafter : public Drafter {
   /// A text that goes beyond the smaller model's context gets no drafts there.
   void draft(const Context& context, std::span<Job> jobs) const override;
   [[nodiscard]] std::int64_t bytes_per_token() const override;
-  [[nodiscard]] double cost(std::int64_t count) const override;
+  [[nodiscard]] double cost_of_draft() const override { return cost_of_draft_; }
   [[nodiscard]] double expected_acceptance() const override { return 0.6; }
 
  private:
@@ -31,7 +31,7 @@ class ModelDrafter : public Drafter {
 
   const Transformer& model_;
   std::int64_t with_text_;
-  double cost_of_one_;
+  double cost_of_draft_;
 };
 
 /// Throws `Error` naming the first token in which the vocabularies differ: drafts are token ids, so both

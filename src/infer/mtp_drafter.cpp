@@ -111,16 +111,12 @@ MtpDrafter::MtpDrafter(const Transformer& model, std::int64_t with_text)
                                         (config.n_routed_experts - config.num_experts_per_tok)
                                   : 0;
   const std::int64_t head = config.vocab_size * config.hidden_size;
-  cost_of_one_ = static_cast<double>(counts.mtp_module - unused + head) /
-                 static_cast<double>(counts.activated_without_input_embedding);
+  cost_of_draft_ = static_cast<double>(counts.mtp_module - unused + head) /
+                   static_cast<double>(counts.activated_without_input_embedding);
 }
 
 std::int64_t MtpDrafter::bytes_per_token() const {
   return model_.mtp_modules() * model_.config().latent_dim() * static_cast<std::int64_t>(sizeof(float));
-}
-
-double MtpDrafter::cost(std::int64_t count) const {
-  return cost_of_one_ * static_cast<double>(count);
 }
 
 std::unique_ptr<Drafter::State> MtpDrafter::begin(std::int64_t capacity) const {

@@ -25,7 +25,7 @@ class MtpDrafter : public Drafter {
   void read(State& state, std::span<const std::int32_t> tokens, const Tensor& hidden) const override;
   void draft(const Context& context, std::span<Job> jobs) const override;
   [[nodiscard]] std::int64_t bytes_per_token() const override;
-  [[nodiscard]] double cost(std::int64_t count) const override;
+  [[nodiscard]] double cost_of_draft() const override { return cost_of_draft_; }
   [[nodiscard]] double expected_acceptance() const override { return 0.7; }
 
  private:
@@ -39,7 +39,7 @@ class MtpDrafter : public Drafter {
 
   const Transformer& model_;
   std::int64_t with_text_;
-  double cost_of_one_;
+  double cost_of_draft_;
 };
 
 }  // namespace fathom

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <numeric>
 
 #include "base/error.h"
 #include "infer/draft_length.h"
@@ -40,7 +41,8 @@ std::vector<std::int64_t> Speculation::lengths(std::span<const Request> requests
   for (const Request& request : requests) {
     const Text::Step& step = request.text.step_;
     most.push_back(is_drafted ? step.drafted : std::min(request.room, options_.most_drafts));
-    texts.push_back({request.text.history_, most.back(), step.grade, !request.text.has_drafted_});
+    texts.push_back(
+        {request.text.history_, most.back(), step.grade, !request.text.has_drafted_, step.drafting});
   }
   if (!options_.adaptive) return most;
   return is_drafted ? lengths_to_check(cost_, texts, others) : lengths_to_draft(cost_, texts, others);
@@ -65,20 +67,7 @@ void Speculation::draft(const Context& context, std::span<Request> requests, std
   const auto start = std::chrono::steady_clock::now();
   drafter_.draft(context, jobs);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  // Behind a pause a drafter reads what it missed: that is this text's to pay for, and no cost of a draft.
-  const double share = seconds / static_cast<double>(jobs.size());
-  const auto usual = std::ranges::count_if(of_job, [](const Request* of) { return of->text.has_drafted_; });
-  const bool is_usual = usual == std::ssize(of_job);
-  if (is_usual) cost_.record_drafts(std::ranges::max(wanted), share);
-  if (usual == 0) cost_.record_resuming(std::ranges::max(wanted), share);
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const auto drafted = static_cast<std::int64_t>(jobs[i].drafts.size());
-    Text::Step& step = of_job[i]->text.step_;
-    step.drafted = drafted;
-    step.drafting = is_usual ? cost_.drafts(drafted) : cost_.drafts_measured(drafted, share);
-    step.grade = jobs[i].grade;
-    of_job[i]->drafts = std::move(jobs[i].drafts);
-  }
+  settle_drafts(jobs, of_job, seconds);
   const std::vector<std::int64_t> checked = lengths(requests, true, others);
   std::int64_t all_checked = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -87,6 +76,27 @@ void Speculation::draft(const Context& context, std::span<Request> requests, std
     all_checked += checked[i];
   }
   for (Request& request : requests) request.text.step_.all_checked = all_checked;
+}
+
+void Speculation::settle_drafts(std::span<Drafter::Job> jobs, std::span<Request* const> of_job,
+                                double seconds) {
+  std::vector<std::int64_t> lengths;
+  for (const Drafter::Job& job : jobs) lengths.push_back(std::ssize(job.drafts));
+  // Behind a pause a drafter reads what it missed: that is for these texts to pay, and no cost of a draft.
+  const auto resuming =
+      std::ranges::count_if(of_job, [](const Request* of) { return !of->text.has_drafted_; });
+  if (resuming == 0) cost_.record_drafts(lengths, seconds);
+  if (resuming == std::ssize(of_job)) cost_.record_resuming(lengths, seconds);
+  const std::vector<double> parts = cost_.drafting(lengths);
+  const double usual = std::accumulate(parts.begin(), parts.end(), 0.0);
+  const double more = resuming == 0 ? 0.0 : cost_.drafts_measured(usual, seconds) - usual;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    Text::Step& step = of_job[i]->text.step_;
+    step.drafted = lengths[i];
+    step.drafting = parts[i] + (of_job[i]->text.has_drafted_ ? 0.0 : more / static_cast<double>(resuming));
+    step.grade = jobs[i].grade;
+    of_job[i]->drafts = std::move(jobs[i].drafts);
+  }
 }
 
 void Speculation::record(Text& text, std::int64_t accepted) {

@@ -99,6 +99,9 @@ class Speculation {
   [[nodiscard]] std::vector<std::int64_t> lengths(std::span<const Request> requests, bool is_drafted,
                                                   std::int64_t others) const;
 
+  /// Hands drafts to the requests that they are for, and to each its part of what they took.
+  void settle_drafts(std::span<Drafter::Job> jobs, std::span<Request* const> of_job, double seconds);
+
   const Drafter& drafter_;
   SpeculationOptions options_;
   StepCost cost_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <future>
@@ -79,17 +80,25 @@ class IdleEngine {
                                        setup.model.tokenizer, std::vector<std::int64_t>{}, options);
   }
 
+  /// Until one prompt has its answer; the others have what they have by then.
   Decoded answer(std::span<const TokenList> prompts, const Generator::OnText& on_text) {
     std::vector<std::future<Outcome>> outcomes;
+    std::vector<Engine::Request> requests;
+    auto first = std::make_shared<FirstEnd>();
     {
       const Gate gate(*engine_, prompts.front());
       for (const TokenList& prompt : prompts) {
         auto promise = std::make_shared<std::promise<Outcome>>();
         outcomes.push_back(promise->get_future());
-        engine_->submit(prompt, generation_of(setup_), on_text,
-                        [promise](Outcome outcome) { promise->set_value(std::move(outcome)); });
+        requests.push_back(
+            engine_->submit(prompt, generation_of(setup_), on_text, [promise, first](Outcome outcome) {
+              promise->set_value(std::move(outcome));
+              first->happens();
+            }));
       }
     }
+    first->wait();
+    for (const Engine::Request& request : requests) engine_->cancel(request);
     Decoded decoded;
     for (std::future<Outcome>& outcome : outcomes) {
       Outcome done = outcome.get();
@@ -100,6 +109,18 @@ class IdleEngine {
   }
 
  private:
+  class FirstEnd {
+   public:
+    void happens() {
+      if (!has_happened_.test_and_set()) promise_.set_value();
+    }
+    void wait() { promise_.get_future().wait(); }
+
+   private:
+    std::atomic_flag has_happened_;
+    std::promise<void> promise_;
+  };
+
   /// Holds the engine's thread in the end of a request while it lives, so that requests begin in one step.
   class Gate {
    public:
@@ -155,6 +176,11 @@ Decoded answer_in_turns(const Decode& decode, std::span<const TokenList> prompts
   });
 }
 
+bool begin_alike(const TokenList& a, const TokenList& b) {
+  const std::size_t both = std::min(a.size(), b.size());
+  return std::ranges::equal(std::span(a).first(both), std::span(b).first(both));
+}
+
 SpeculationTurn take_turns(const Decode& without, const Decode& with, std::span<const TokenList> prompts,
                            int rounds) {
   SpeculationTurn turn;
@@ -165,9 +191,9 @@ SpeculationTurn take_turns(const Decode& without, const Decode& with, std::span<
         WorkInTurns::run({[&](WorkInTurns::Side& side) { plain = answer_in_turns(without, prompts, side); },
                           [&](WorkInTurns::Side& side) { drafted = answer_in_turns(with, prompts, side); }},
                          round % 2);
-    turn.rounds_without.push_back(seconds[0]);
-    turn.rounds_with.push_back(seconds[1]);
-    turn.is_same = turn.is_same && plain.answers == drafted.answers;
+    turn.rounds_without.push_back(static_cast<double>(plain.tokens) / seconds[0]);
+    turn.rounds_with.push_back(static_cast<double>(drafted.tokens) / seconds[1]);
+    turn.is_same = turn.is_same && std::ranges::equal(plain.answers, drafted.answers, begin_alike);
     turn.tokens = plain.tokens;
     turn.stats = drafted.stats;
     turn.answers = std::move(plain.answers);
@@ -203,16 +229,16 @@ StepReads reads_of(const SpeculationSetup& setup, std::span<const TokenList> pro
 }  // namespace
 
 double SpeculationTurn::seconds_without() const {
-  return median_of(rounds_without);
+  return static_cast<double>(tokens) / median_of(rounds_without);
 }
 
 double SpeculationTurn::seconds_with() const {
-  return median_of(rounds_with);
+  return static_cast<double>(tokens) / median_of(rounds_with);
 }
 
 double SpeculationTurn::speedup() const {
   std::vector<double> speedups;
-  for (std::size_t i = 0; i < rounds_with.size(); ++i) speedups.push_back(rounds_without[i] / rounds_with[i]);
+  for (std::size_t i = 0; i < rounds_with.size(); ++i) speedups.push_back(rounds_with[i] / rounds_without[i]);
   return median_of(std::move(speedups));
 }
 

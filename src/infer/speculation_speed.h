@@ -27,17 +27,18 @@ struct SpeculationSetup {
   LatentType cache_type = LatentType::f16;
 };
 
-/// How long answers to prompts that are given together take: from the first token to the last answer's end,
-/// where what ends a text does not end these.
+/// How fast prompts that are given together are answered: from the first token until one of them has its
+/// answer, as a server would let the next one in then, and what drafts gain would be lost in a batch that
+/// empties. What ends a text does not end these.
 struct SpeculationTurn {
-  std::vector<double> rounds_without;  // seconds
+  std::vector<double> rounds_without;  // tokens a second, of all answers together
   std::vector<double> rounds_with;
-  std::int64_t tokens = 0;  // of all answers, without their first ones
+  std::int64_t tokens = 0;  // of all answers without drafts, but for their first ones
   SpeculationStats stats;   // of one round
-  bool is_same = true;      // all answers, with and without
+  bool is_same = true;      // all answers, with and without, as far as both have gone
   std::vector<std::vector<std::int32_t>> answers;
 
-  /// Medians of the rounds.
+  /// For so many tokens, at the rounds' median rates.
   [[nodiscard]] double seconds_without() const;
   [[nodiscard]] double seconds_with() const;
   /// The median of what each round comes to, whose two runs meet much the same machine.

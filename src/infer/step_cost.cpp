@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
+#include <utility>
 
 #include "model/moe_layers.h"
 #include "model/weights.h"
@@ -15,6 +17,14 @@ constexpr double kTokenItself = 0.03;
 
 std::size_t place_of(std::int64_t tokens) {
   return static_cast<std::size_t>(std::clamp<std::int64_t>(tokens, 0, StepCost::kMostTokens));
+}
+
+std::int64_t texts_at(std::span<const std::int64_t> lengths, std::int64_t depth) {
+  return std::ranges::count_if(lengths, [depth](std::int64_t length) { return length >= depth; });
+}
+
+double sum_of(const std::vector<double>& parts) {
+  return std::accumulate(parts.begin(), parts.end(), 0.0);
 }
 
 }  // namespace
@@ -34,9 +44,11 @@ StepCost::StepCost(const ModelConfig& config, const Drafter& drafter)
     const double experts =
         layers > 0 ? distinct_experts(config.n_routed_experts, config.num_experts_per_tok, tokens) : 0.0;
     guess_.push_back((shared + expert * experts) / active + kTokenItself * static_cast<double>(tokens - 1));
-    drafts_[place_of(tokens)].value = drafter.cost(tokens);
+    // What a drafter reads of its own grows with the texts as what the model reads does with the tokens.
+    if (tokens > 0) drafts_[place_of(tokens)].value = drafter.cost_of_draft() * guess_.back();
   }
-  resuming_.value = drafter.cost(1);  // a pass over more than one token, in the place of that over one
+  resuming_.value =
+      drafter.cost_of_draft();  // a pass over more than one token, in the place of that over one
 }
 
 void StepCost::Figure::record(double measured) {
@@ -55,13 +67,23 @@ double StepCost::pass(std::int64_t tokens) const {
   return known * std::max(1.0, static_cast<double>(tokens) / static_cast<double>(kMostTokens));
 }
 
-double StepCost::drafts(std::int64_t count) const {
-  return count == 0 ? 0.0 : drafts_[place_of(count)].value;
+double StepCost::drafts_of(std::int64_t texts) const {
+  return texts == 0 ? 0.0 : drafts_[place_of(texts)].value;
 }
 
-double StepCost::drafts_measured(std::int64_t count, double seconds) const {
+std::vector<double> StepCost::drafting(std::span<const std::int64_t> lengths) const {
+  std::vector<double> parts(lengths.size());
+  const std::int64_t longest = lengths.empty() ? 0 : std::ranges::max(lengths);
+  for (std::int64_t depth = 1; depth <= longest; ++depth) {
+    const std::int64_t texts = texts_at(lengths, depth);
+    const double each = drafts_of(texts) / static_cast<double>(texts);
+    for (std::size_t i = 0; i < lengths.size(); ++i) parts[i] += lengths[i] >= depth ? each : 0.0;
+  }
+  return parts;
+}
+
+double StepCost::drafts_measured(double usual, double seconds) const {
   constexpr double kMost = 3.0;  // passes: as much as a module may have to read
-  const double usual = drafts(count);
   return unit_ == 0 || usual == 0 ? usual : std::clamp(seconds / unit_, usual, std::max(usual, kMost));
 }
 
@@ -115,14 +137,25 @@ void StepCost::record_figure(std::int64_t tokens, double measured_pass) {
   slope_ = measured / guessed;
 }
 
-void StepCost::record_resuming(std::int64_t count, double seconds) {
-  if (count < 1 || count > kMostTokens || unit_ == 0) return;
-  resuming_.record(std::max(0.0, seconds / unit_ - drafts(count)));
+void StepCost::record_resuming(std::span<const std::int64_t> lengths, double seconds) {
+  if (lengths.empty() || unit_ == 0) return;
+  const double more = std::max(0.0, seconds / unit_ - sum_of(drafting(lengths)));
+  resuming_.record(more / static_cast<double>(lengths.size()));
 }
 
-void StepCost::record_drafts(std::int64_t count, double seconds) {
-  if (count < 1 || count > kMostTokens || unit_ == 0) return;
-  drafts_[place_of(count)].record(seconds / unit_);
+void StepCost::record_drafts(std::span<const std::int64_t> lengths, double seconds) {
+  const double usual = sum_of(drafting(lengths));
+  if (usual == 0 || unit_ == 0) return;
+  // What it took more or less than usually is shared by all depths alike.
+  const double scale = seconds / unit_ / usual;
+  const std::int64_t longest = std::ranges::max(lengths);
+  std::int64_t recorded = 0;
+  for (std::int64_t depth = 1; depth <= longest; ++depth) {
+    const std::int64_t texts = texts_at(lengths, depth);
+    if (texts == std::exchange(recorded, texts)) continue;  // they become fewer, and each number counts once
+    Figure& figure = drafts_[place_of(texts)];
+    figure.record(figure.value * scale);
+  }
 }
 
 }  // namespace fathom

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "infer/drafter.h"
@@ -26,23 +27,26 @@ class StepCost {
 
   /// Of a pass over so many tokens; pass(1) is 1.
   [[nodiscard]] double pass(std::int64_t tokens) const;
-  /// Of so many drafts for one text.
-  [[nodiscard]] double drafts(std::int64_t count) const;
+  /// Of one further draft for each of so many texts, which a drafter makes together: what they share is read
+  /// once.
+  [[nodiscard]] double drafts_of(std::int64_t texts) const;
+  /// Each text's part of what drafts cost: lengths.size() texts, so many drafts each.
+  [[nodiscard]] std::vector<double> drafting(std::span<const std::int64_t> lengths) const;
 
   /// What a text's first drafts cost more than others, when it has had none for a while: the drafter reads
   /// what it has missed. It is measured so seldom that no more than half a pass of it counts: a wild
   /// measurement must not end drafting for good.
   [[nodiscard]] double resuming() const { return std::min(resuming_.value, kMostResuming); }
 
-  /// Of drafts that took so long; a wild measurement counts as less wild.
-  [[nodiscard]] double drafts_measured(std::int64_t count, double seconds) const;
+  /// Of drafts that took so long and usually cost so much; a wild measurement counts as less wild.
+  [[nodiscard]] double drafts_measured(double usual, double seconds) const;
 
   /// Of all texts together. @param drafts  how many of the tokens were
   void record_pass(std::int64_t tokens, std::int64_t drafts, double seconds);
-  /// For one text, or a text's share.
-  void record_drafts(std::int64_t count, double seconds);
-  /// Of drafts behind a pause.
-  void record_resuming(std::int64_t count, double seconds);
+  /// @param lengths  drafts of each text
+  void record_drafts(std::span<const std::int64_t> lengths, double seconds);
+  /// Of drafts behind a pause, of all these texts.
+  void record_resuming(std::span<const std::int64_t> lengths, double seconds);
 
   /// Seconds of a pass over one token, as of now; 0 before the first pass.
   [[nodiscard]] double unit() const { return unit_; }
@@ -79,7 +83,7 @@ class StepCost {
   PlainPasses of_one_;          // token: what the unit is, where there are enough
   PlainPasses of_several_;      // texts, by what such a pass costs
   std::vector<Figure> passes_;  // [kMostTokens + 1]
-  std::vector<Figure> drafts_;  // [kMostTokens + 1]
+  std::vector<Figure> drafts_;  // [kMostTokens + 1] of one further draft, by texts
   Figure resuming_;
   double slope_ = 1;  // what was measured of passes over several tokens, less one, by what was guessed
   std::vector<double> guess_;  // [kMostTokens + 1] passes before any was measured

@@ -91,7 +91,7 @@ TEST(BenchTest, TellsWhatDraftsCouldGainAtMost) {
     EXPECT_EQ(measured["step_weight_bytes"].size(), 3U);
     for (const Json& turn : measured["turns"]) {
       EXPECT_EQ(turn["answers_are_the_same"], true);
-      EXPECT_EQ(turn["seconds_with"].size(), 2U);
+      EXPECT_EQ(turn["rounds_with"].size(), 2U);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <numeric>
@@ -24,7 +25,7 @@ class PricedDrafter : public Drafter {
   void read(State&, std::span<const std::int32_t>, const Tensor&) const override {}
   void draft(const Context&, std::span<Job>) const override {}
   [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
-  [[nodiscard]] double cost(std::int64_t count) const override { return price_ * static_cast<double>(count); }
+  [[nodiscard]] double cost_of_draft() const override { return price_; }
   [[nodiscard]] double expected_acceptance() const override { return 0.7; }
 
  private:
@@ -39,8 +40,19 @@ struct Machine {
     return 0.7 + 0.3 * static_cast<double>(tokens);
   };
   double draft = 0.1;  // seconds each
+  double together =
+      1.0;  // of them, where several texts have theirs together: 0 where only the first one takes time
   std::function<double(std::int64_t step)> acceptance = [](std::int64_t) { return 0.8; };
   double noise = 0;
+
+  [[nodiscard]] double drafting(std::span<const std::int64_t> lengths) const {
+    double seconds = 0;
+    for (std::int64_t depth = 1; depth <= std::ranges::max(lengths); ++depth) {
+      const auto texts = std::ranges::count_if(lengths, [&](std::int64_t length) { return length >= depth; });
+      seconds += draft * (1.0 + together * static_cast<double>(texts - 1));
+    }
+    return seconds;
+  }
 };
 
 struct Simulated {
@@ -52,6 +64,7 @@ struct Simulated {
 };
 
 constexpr std::int64_t kMostDrafts = 7;
+constexpr std::array<std::int64_t, 1> kOne = {1};  // draft of one text
 
 /// Texts that begin together, until they have so many tokens each on average.
 Simulated simulate(const Machine& machine, std::int64_t tokens, std::int64_t texts = 1) {
@@ -67,12 +80,12 @@ Simulated simulate(const Machine& machine, std::int64_t tokens, std::int64_t tex
     const std::int64_t room = tokens - simulated.tokens / texts - 1;
     for (const DraftHistory& history : histories) wishes.push_back({history, std::min(room, kMostDrafts)});
     const std::vector<std::int64_t> drafted = lengths_to_draft(cost, wishes, 0);
-    double drafting = 0;
+    const double drafting = noisy(machine.drafting(drafted));
+    cost.record_drafts(drafted, drafting);
+    const std::vector<double> parts = cost.drafting(drafted);
     for (std::size_t i = 0; i < count; ++i) {
-      const double seconds = noisy(machine.draft * static_cast<double>(drafted[i]));
-      drafting += seconds;
-      if (drafted[i] > 0) cost.record_drafts(drafted[i], seconds);
       wishes[i].most = drafted[i];
+      wishes[i].drafting = parts[i];
     }
     const std::vector<std::int64_t> checked = lengths_to_check(cost, wishes, 0);
     const std::int64_t all = std::accumulate(checked.begin(), checked.end(), std::int64_t{0});
@@ -84,7 +97,7 @@ Simulated simulate(const Machine& machine, std::int64_t tokens, std::int64_t tex
     for (std::size_t i = 0; i < count; ++i) {
       DraftHistory::Step step{.checked = checked[i]};
       while (step.accepted < step.checked && rng.uniform() < machine.acceptance(step_index)) ++step.accepted;
-      step.extra = cost.drafts(drafted[i]);
+      step.extra = parts[i];
       if (all > 0)
         step.extra += (cost.pass(texts + all) - cost.pass(texts)) * static_cast<double>(checked[i]) /
                       static_cast<double>(all);
@@ -160,8 +173,8 @@ TEST(DraftLengthTest, WhatADrafterHasMissedIsPaidForBeforeItIsAskedAgain) {
     for (int i = 0; i < 30; ++i) {
       cost.record_pass(1, 0, 1.0);
       cost.record_pass(2, 1, 1.3);
-      cost.record_drafts(1, 0.1);
-      cost.record_resuming(1, 0.1 + missed);
+      cost.record_drafts(kOne, 0.1);
+      cost.record_resuming(kOne, 0.1 + missed);
     }
     const DraftHistory history(0.7);
     const std::vector<DraftingText> goes_on = {{history, 1}};
@@ -179,8 +192,8 @@ TEST(DraftLengthTest, ATextIsTriedWhateverAskingItsDrafterAgainTook) {
   for (int i = 0; i < 30; ++i) {
     cost.record_pass(1, 0, 1.0);
     cost.record_pass(2, 1, 1.6);
-    cost.record_drafts(1, 0.3);
-    cost.record_resuming(1, 9.0);
+    cost.record_drafts(kOne, 0.3);
+    cost.record_resuming(kOne, 9.0);
   }
   DraftHistory history(0.7);
   std::int64_t drafts = 0;
@@ -292,7 +305,8 @@ TEST(StepCostTest, AtFirstAPassCostsTheWeightsThatItReads) {
   EXPECT_GT(cost.pass(2), 1.0);
   EXPECT_LT(cost.pass(2), 2.0);
   for (std::int64_t tokens = 2; tokens < 16; ++tokens) EXPECT_GT(cost.pass(tokens + 1), cost.pass(tokens));
-  EXPECT_DOUBLE_EQ(cost.drafts(3), 0.3);
+  EXPECT_DOUBLE_EQ(cost.drafts_of(1), 0.1);
+  EXPECT_LT(cost.drafts_of(3), 0.3) << "what drafts share is read once";
 }
 
 TEST(StepCostTest, ThenWhatIsMeasured) {
@@ -301,12 +315,28 @@ TEST(StepCostTest, ThenWhatIsMeasured) {
   for (int i = 0; i < 50; ++i) {
     cost.record_pass(1, 0, 0.2);
     cost.record_pass(2, 1, 0.21);
-    cost.record_drafts(1, 0.05);
+    cost.record_drafts(kOne, 0.05);
   }
   EXPECT_NEAR(cost.unit(), 0.2, 1e-9);
   EXPECT_NEAR(cost.pass(2), 1.05, 1e-6);
-  EXPECT_NEAR(cost.drafts(1), 0.25, 1e-3);
+  EXPECT_NEAR(cost.drafts_of(1), 0.25, 1e-3);
   EXPECT_LT(cost.pass(8), guessed);  // what has not been measured is scaled like what has
+}
+
+TEST(StepCostTest, DraftsOfSeveralTextsCostWhatTheyTakeTogether) {
+  StepCost cost(test::tiny_v3(), PricedDrafter(0.1));
+  const std::vector<std::int64_t> lengths = {3, 1, 0, 1};
+  for (int i = 0; i < 80; ++i) {
+    cost.record_pass(1, 0, 1.0);
+    cost.record_drafts(kOne, 0.1);      // one text's
+    cost.record_drafts(lengths, 0.38);  // of three texts, then of one, and of one
+  }
+  EXPECT_NEAR(cost.drafts_of(1), 0.1, 0.005);
+  EXPECT_NEAR(cost.drafts_of(3), 0.18, 0.015);
+  const std::vector<double> parts = cost.drafting(lengths);
+  EXPECT_DOUBLE_EQ(parts[1], cost.drafts_of(3) / 3.0);
+  EXPECT_DOUBLE_EQ(parts[0], parts[1] + 2.0 * cost.drafts_of(1));
+  EXPECT_EQ(parts[2], 0.0);
 }
 
 TEST(StepCostTest, PassesOverSeveralTextsAreMeasuredToo) {

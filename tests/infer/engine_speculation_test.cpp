@@ -66,7 +66,7 @@ class KnownTextsDrafter : public Drafter {
     }
   }
   [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
-  [[nodiscard]] double cost(std::int64_t count) const override { return 0.01 * static_cast<double>(count); }
+  [[nodiscard]] double cost_of_draft() const override { return 0.01; }
   [[nodiscard]] double expected_acceptance() const override { return 0.7; }
 
  private:
