@@ -71,6 +71,10 @@ RowBlock WidenBlock(const LatentJob& job, std::int64_t begin, std::int64_t count
   return {scratch, stride};
 }
 
+/// Values of all queries that are multiplied with a block's keys at once: they stay in the first cache while
+/// the keys pass by.
+constexpr std::int64_t kNearQueries = 4608;
+
 /// A group of `tokens` tokens, the first of which sees `seen_by_first` rows of the cache, against rows
 /// [begin, end). Scores are made transposed, [keys, query rows]: so the products read the cache as it lies,
 /// and the softmax needs no sums across lanes.
@@ -80,6 +84,7 @@ void AttendRun(const LatentJob& job, const float* queries, std::int64_t tokens, 
   const std::int64_t rows = job.rows();
   const std::int64_t stride = padded(job.shape.latent_dim);
   const std::int64_t block_size = kLatentKeyBlock * padded(width);
+  const std::int64_t near_width = std::max<std::int64_t>(1, kNearQueries / rows);
   Arena arena(kLatentKeyBlock * rows + rows + block_size);
   float* scores = arena.take(kLatentKeyBlock * rows);
   float* keep = arena.take(rows);
@@ -93,7 +98,9 @@ void AttendRun(const LatentJob& job, const float* queries, std::int64_t tokens, 
   for (std::int64_t key = begin; key < end; key += kLatentKeyBlock) {
     const std::int64_t keys = std::min(kLatentKeyBlock, end - key);
     const RowBlock block = WidenBlock(job, key, keys, scratch);
-    TileGemm(keys, rows, width, {block.values, block.stride, 1}, queries, rows, scores, rows, false);
+    for (std::int64_t i = 0; i < width; i += near_width)
+      TileGemm(keys, rows, std::min(near_width, width - i), {block.values + i, block.stride, 1},
+               queries + i * rows, rows, scores, rows, i > 0);
     // The last few keys are hidden from all but the last tokens.
     for (std::int64_t k = std::max<std::int64_t>(0, seen_by_first - key); k < keys; ++k)
       std::fill_n(scores + k * rows, (key + k - seen_by_first + 1) * job.shape.heads,
