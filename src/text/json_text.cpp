@@ -86,7 +86,12 @@ GrammarExpr other_than(const NameTree& tree) {
 }  // namespace
 
 GrammarExpr json_space() {
-  return expr::repeat(expr::char_class({{' ', ' '}, {'\t', '\t'}, {'\n', '\n'}, {'\r', '\r'}}), 0);
+  constexpr std::int64_t kMostLines = 2;
+  constexpr std::int64_t kDeepest = 32;
+  GrammarExpr line = expr::sequence({expr::optional(expr::literal("\r")), expr::literal("\n")});
+  GrammarExpr indent = expr::repeat(expr::char_class({{' ', ' '}, {'\t', '\t'}}), 0, kDeepest);
+  return expr::choice({expr::empty_text(), expr::literal(" "),
+                       expr::sequence({expr::repeat(std::move(line), 1, kMostLines), std::move(indent)})});
 }
 
 GrammarExpr json_chars(const std::vector<CodePointRange>& ranges) {

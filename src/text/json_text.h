@@ -11,7 +11,8 @@ namespace fathom {
 
 // JSON's parts as grammars.
 
-/// Any white space between tokens.
+/// White space between tokens: a space, or one or two ends of lines and up to 32 characters of indentation. A
+/// model that has nothing to say may write any white space for ever, so it has an end.
 GrammarExpr json_space();
 
 /// Characters inside a string as canonical JSON writes them: themselves, or \" \\ \b \f \n \r \t, or \u00xx

@@ -234,6 +234,17 @@ TEST(JsonSchemaTest, ANameCannotBeTakenByAnotherProperty) {
   EXPECT_TRUE(schema_takes(kSchema, R"({"ages": "x", "ag": "y"})"));
 }
 
+TEST(JsonSchemaTest, WhiteSpaceBetweenTokensHasAnEnd) {
+  const std::string_view schema = R"({"type": "array", "items": {"type": "integer"}})";
+  for (const std::string_view text : {"[1,2]", "[ 1, 2 ]", "[\n  1,\n  2\n]", "[\r\n\t1 ]", "[\n\n1]"})
+    EXPECT_TRUE(schema_takes(schema, text)) << text;
+  const std::string deep(33, ' ');
+  EXPECT_TRUE(schema_takes(schema, "[\n" + deep.substr(1) + "1]"));
+  for (const std::string& text :
+       {"[\n" + deep + "1]", std::string("[  1]"), std::string("[\n\n\n1]"), std::string("[\t1]")})
+    EXPECT_FALSE(schema_takes(schema, text)) << text;
+}
+
 TEST(JsonSchemaTest, JsonModeIsOneObject) {
   const GrammarAutomaton json(json_object_grammar());
   EXPECT_TRUE(json.stands_for(R"({"a": [1, {"b": null}]})"));
