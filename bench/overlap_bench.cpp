@@ -268,7 +268,8 @@ StepTimes measure(const ModelConfig& config, PipelineKind kind, bool overlap, st
         Turns::note_idle(&idle);
         const Clock::time_point begin = Clock::now();
         std::vector<TimedAction> actions;
-        (void)model.run(context, batches, LossFactors{}, 1.0 / static_cast<double>(batches.size()), grads, {},
+        (void)model.run(context, batches, LossFactors{},
+                        std::vector(batches.size(), 1.0 / static_cast<double>(batches.size())), grads, {},
                         &actions);
         Turns::note_idle(nullptr);
         barrier(ranks);

@@ -90,6 +90,10 @@ Batch BatchLoader::batch(std::int64_t position, std::int64_t count) const {
   return batch;
 }
 
+std::int64_t BatchLoader::targets(std::int64_t /*position*/, std::int64_t count) const {
+  return count * sequence_length_;
+}
+
 Batch consecutive_batch(const TokenDataset& data, std::int64_t first, std::int64_t targets,
                         std::int64_t sequence_length) {
   Batch batch;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/transformer.h"
+#include "train/sequence_source.h"
 #include "train/source_mix.h"
 #include "train/token_dataset.h"
 
@@ -20,7 +21,7 @@ namespace fathom {
 /// before. Where there are several sources, train/source_mix.h says which one a sequence comes from; each has
 /// epochs of its own. Each epoch has its own order and begins at its own offset, so that boundaries move and
 /// no tail is left out forever.
-class BatchLoader {
+class BatchLoader : public SequenceSource {
  public:
   /// Keeps a reference to `data`. Throws `Error` when the data has not even one sequence.
   BatchLoader(const TokenDataset& data, std::int64_t sequence_length, std::uint64_t seed);
@@ -34,8 +35,9 @@ class BatchLoader {
   /// How often the first `positions` sequences go through a source.
   [[nodiscard]] double epochs(std::size_t source, std::int64_t positions) const;
 
-  /// Sequences [position, position + count) of the endless order.
-  [[nodiscard]] Batch batch(std::int64_t position, std::int64_t count) const;
+  /// A place is one sequence.
+  [[nodiscard]] Batch batch(std::int64_t position, std::int64_t count) const override;
+  [[nodiscard]] std::int64_t targets(std::int64_t position, std::int64_t count) const override;
 
  private:
   struct Source {

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::string_view kFormat = "fathom-data";
 constexpr std::int64_t kManifestVersion = 2;
+constexpr std::int64_t kVersionWithSamples = 3;
 constexpr std::int64_t kVersionWithoutSources = 1;
 constexpr std::size_t kMostSources = 4096;
 constexpr std::uint64_t kLargestTokenizer = 256U << 20U;
@@ -87,12 +89,17 @@ OrderedJson source_to_json(const DataSource& source) {
           {"rearranged_documents", source.rearranged_documents}};
 }
 
+std::string file_name(const Json& object, const std::string& key, const std::string& where) {
+  std::string name = text(object, key, where);
+  require(!name.empty() && name.find('/') == std::string::npos,
+          "{}: the shard \"{}\" must be a file beside the manifest", where, printable(name));
+  return name;
+}
+
 DataShard shard_from_json(const Json& json, std::int64_t version, std::size_t sources,
                           const std::string& where) {
   DataShard shard;
-  shard.file = text(json, "file", where);
-  require(!shard.file.empty() && shard.file.find('/') == std::string::npos,
-          "{}: the shard \"{}\" must be a file beside the manifest", where, printable(shard.file));
+  shard.file = file_name(json, "file", where);
   shard.tokens = integer(json, "tokens", 1, where);
   shard.documents = integer(json, "documents", 1, where);
   if (version == kVersionWithoutSources) return shard;
@@ -101,6 +108,7 @@ DataShard shard_from_json(const Json& json, std::int64_t version, std::size_t so
   require(shard.source < sources, "{}: the shard {} is of source {}, there are {}", where,
           printable(shard.file), shard.source, sources);
   shard.checksum = hexadecimal(json, "checksum", where);
+  if (version == kVersionWithSamples) shard.learned = file_name(json, "learned", where);
   return shard;
 }
 
@@ -138,17 +146,23 @@ OrderedJson split_to_json(const DataSplit& split) {
   json["documents"] = split.documents;
   json["bytes"] = split.bytes;
   json["shards"] = OrderedJson::array();
-  for (const DataShard& shard : split.shards)
+  for (const DataShard& shard : split.shards) {
     json["shards"].push_back({{"file", shard.file},
                               {"source", shard.source},
                               {"tokens", shard.tokens},
                               {"documents", shard.documents},
                               {"bytes", shard.bytes},
                               {"checksum", hexadecimal(shard.checksum.value_or(0))}});
+    if (!shard.learned.empty()) json["shards"].back()["learned"] = shard.learned;
+  }
   return json;
 }
 
 }  // namespace
+
+bool DataManifest::has_samples() const {
+  return std::ranges::any_of(train.shards, [](const DataShard& shard) { return !shard.learned.empty(); });
+}
 
 const DataSplit& DataManifest::split(std::string_view name) const {
   require(name == "train" || name == "held_out", "there is no data split \"{}\"", name);
@@ -184,9 +198,9 @@ DataManifest load_data_manifest(const std::filesystem::path& folder) {
   const Json json = read_json_file(file);
   require(text(json, "format", where) == kFormat, "{}: not a data manifest", where);
   const std::int64_t version = integer(json, "version", 0, where);
-  require(version == kManifestVersion || version == kVersionWithoutSources,
-          "{}: a data manifest of version {}, this program reads {} and {}: prepare the data again", where,
-          version, kVersionWithoutSources, kManifestVersion);
+  require(version >= kVersionWithoutSources && version <= kVersionWithSamples,
+          "{}: a data manifest of version {}, this program reads {} to {}: prepare the data again", where,
+          version, kVersionWithoutSources, kVersionWithSamples);
 
   DataManifest manifest;
   const Json& tokenizer = member(json, "tokenizer", where);
@@ -223,7 +237,7 @@ DataManifest load_data_manifest(const std::filesystem::path& folder) {
 void save_data_manifest(const DataManifest& manifest, const std::filesystem::path& folder) {
   OrderedJson json;
   json["format"] = kFormat;
-  json["version"] = kManifestVersion;
+  json["version"] = manifest.has_samples() ? kVersionWithSamples : kManifestVersion;
   json["tokenizer"] = {{"file", "tokenizer.json"},
                        {"checksum", hexadecimal(manifest.tokenizer_hash)},
                        {"vocab_size", manifest.vocab_size},

@@ -16,6 +16,9 @@ struct DataShard {
   std::int64_t bytes = 0;                   // of text
   std::size_t source = 0;                   // index into the manifest's sources
   std::optional<std::uint64_t> checksum{};  // as the shard itself says it; folders of version 1 have none
+  /// Of samples: a shard of the same documents whose tokens are 1 where a token is learned, 0 where it is
+  /// only read.
+  std::string learned{};
 };
 
 struct DataSplit {
@@ -46,6 +49,9 @@ struct DataManifest {
   DataSplit train;                   // of all sources, in their order
   DataSplit held_out;
 
+  /// Whether documents are samples, each a sequence of its own of which some tokens are learned
+  /// (train/sample_set.h), and not one long text.
+  [[nodiscard]] bool has_samples() const;
   /// By name, "train" or "held_out".
   [[nodiscard]] const DataSplit& split(std::string_view name) const;
   /// Tokens, documents and bytes of one source alone, with its shards.

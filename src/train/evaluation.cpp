@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <numeric>
 
@@ -28,34 +29,58 @@ constexpr std::size_t kDraftFigures = 4;
 
 }  // namespace
 
-Evaluation::Evaluation(std::span<const SourceTokens> sources, const Tokenizer& tokenizer,
-                       std::int64_t sequence_length, std::int64_t sequences_at_once, std::int64_t targets)
-    : sequence_length_(sequence_length), batch_targets_(sequence_length * sequences_at_once) {
+std::int64_t HeldOutText::targets() const {
+  return std::accumulate(pieces.begin(), pieces.end(), std::int64_t{0},
+                         [](std::int64_t sum, const Piece& piece) { return sum + piece.targets; });
+}
+
+std::vector<HeldOutText> held_out_text(std::span<const SourceTokens> sources, std::int64_t sequence_length,
+                                       std::int64_t sequences_at_once, std::int64_t targets) {
   std::vector<std::int64_t> counts;
   for (const SourceTokens& source : sources)
     counts.push_back(std::max(std::int64_t{0}, source.tokens.tokens() - 1));
   if (targets > 0) counts = proportional_counts(counts, targets);
+  const std::int64_t at_once = sequence_length * sequences_at_once;
+  std::vector<HeldOutText> texts;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    if (counts[i] > 0) parts_.push_back({&sources[i], counts[i]});
-    targets_ += counts[i];
+    HeldOutText& text = texts.emplace_back();
+    text.name = sources[i].name;
+    for (std::int64_t first = 0; first < counts[i]; first += at_once) {
+      const std::int64_t count = std::min(at_once, counts[i] - first);
+      text.pieces.push_back({first, count, count});
+    }
+    text.read = [tokens = &sources[i].tokens, sequence_length](const HeldOutText::Piece& piece) {
+      return consecutive_batch(*tokens, piece.first, piece.count, sequence_length);
+    };
   }
+  return texts;
+}
+
+std::vector<HeldOutText> held_out_text(const SampleLoader& samples, std::int64_t packs_at_once,
+                                       std::int64_t targets) {
+  HeldOutText text;
+  text.name = "samples";
+  std::int64_t wanted = targets > 0 ? targets : std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t first = 0; first < samples.packs_per_epoch() && wanted > 0; first += packs_at_once) {
+    const std::int64_t count = std::min(packs_at_once, samples.packs_per_epoch() - first);
+    text.pieces.push_back({first, count, samples.targets_of_packs(first, count)});
+    wanted -= text.pieces.back().targets;
+  }
+  text.read = [&samples](const HeldOutText::Piece& piece) { return samples.packs(piece.first, piece.count); };
+  return {std::move(text)};
+}
+
+Evaluation::Evaluation(std::vector<HeldOutText> texts, const Tokenizer& tokenizer)
+    : texts_(std::move(texts)) {
+  std::erase_if(texts_, [](const HeldOutText& text) { return text.targets() == 0; });
+  for (const HeldOutText& text : texts_) targets_ += text.targets();
   for (std::int64_t id = 0; id < tokenizer.vocab_size(); ++id)
     token_bytes_.push_back(
         tokenizer.is_special(id) ? 0 : static_cast<std::int32_t>(tokenizer.token_bytes(id).size()));
 }
 
-std::vector<Evaluation::Piece> Evaluation::pieces() const {
-  std::vector<Piece> list;
-  for (std::size_t i = 0; i < parts_.size(); ++i)
-    for (std::int64_t first = 0; first < parts_[i].targets; first += batch_targets_)
-      list.push_back({i, first, std::min(batch_targets_, parts_[i].targets - first)});
-  return list;
-}
-
-void Evaluation::measure(const Measurer& measurer, const Piece& piece, std::span<double> figures,
+void Evaluation::measure(const Measurer& measurer, const Batch& batch, std::span<double> figures,
                          std::span<std::int64_t> load) const {
-  const Batch batch =
-      consecutive_batch(parts_[piece.part].source->tokens, piece.first, piece.targets, sequence_length_);
   const Losses losses = measurer.measure(batch);
   const auto targets = static_cast<double>(losses.targets);
   figures[kMainNats] = losses.main * targets;
@@ -63,7 +88,7 @@ void Evaluation::measure(const Measurer& measurer, const Piece& piece, std::span
   if (!losses.expert_load.empty()) figures[kPassMaxVio] = mean_max_violation(losses.expert_load);
   if (losses.targets > 0)  // of a pipeline's ranks, one has them
     for (const std::int32_t target : batch.targets)
-      figures[kTextBytes] += token_bytes_[static_cast<std::size_t>(target)];
+      figures[kTextBytes] += target >= 0 ? token_bytes_[static_cast<std::size_t>(target)] : 0;
   for (std::size_t k = 0; k < losses.drafts.size(); ++k) {
     const DraftAcceptance& draft = losses.drafts[k];
     const std::span<double> place = figures.subspan(kFirstDraft + k * kDraftFigures, kDraftFigures);
@@ -83,7 +108,13 @@ EvalMetrics Evaluation::run(const ModelConfig& config, const Measurer& measurer,
   const auto experts = static_cast<std::size_t>(config.n_routed_experts);
   const std::size_t layers = count_moe_layers(config);
   const std::size_t width = kFirstDraft + modules * kDraftFigures;
-  const std::vector<Piece> pieces = this->pieces();
+  struct PieceOfText {
+    std::size_t text;
+    const HeldOutText::Piece& piece;
+  };
+  std::vector<PieceOfText> pieces;
+  for (std::size_t i = 0; i < texts_.size(); ++i)
+    for (const HeldOutText::Piece& piece : texts_[i].pieces) pieces.push_back({i, piece});
   // Each of a piece's figures is zero on all ranks but one, so to sum them is to gather them; they are added
   // up piece by piece, whoever measured them. (The mean MaxVio alone has a part on each rank of a pipeline.)
   std::vector<double> figures(pieces.size() * width);
@@ -91,7 +122,8 @@ EvalMetrics Evaluation::run(const ModelConfig& config, const Measurer& measurer,
   const auto count = static_cast<std::size_t>(measurer.count);
   const auto own = static_cast<std::size_t>(measurer.index);
   for (std::size_t i = own; i < pieces.size(); i += count)
-    measure(measurer, pieces[i], std::span(figures).subspan(i * width, width), loads);
+    measure(measurer, texts_[pieces[i].text].read(pieces[i].piece),
+            std::span(figures).subspan(i * width, width), loads);
   // In the last turn some have no piece; those that do may need their experts.
   const std::size_t left = pieces.size() % count;
   if (measurer.needs_others_turns && left > 0 && own >= left)
@@ -100,20 +132,19 @@ EvalMetrics Evaluation::run(const ModelConfig& config, const Measurer& measurer,
   all_sum(ranks, std::span(loads));
 
   std::vector<double> sums(width);
-  std::vector<double> part_nats(parts_.size());
+  std::vector<double> text_nats(texts_.size());
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     for (std::size_t j = 0; j < width; ++j) sums[j] += figures[i * width + j];
-    part_nats[pieces[i].part] += figures[i * width + kMainNats];
+    text_nats[pieces[i].text] += figures[i * width + kMainNats];
   }
   EvalMetrics metrics;
   metrics.step = step;
   metrics.tokens = targets_;
   const auto targets = static_cast<double>(targets_);
-  const double nats = std::accumulate(part_nats.begin(), part_nats.end(), 0.0);
+  const double nats = std::accumulate(text_nats.begin(), text_nats.end(), 0.0);
   metrics.loss = nats / targets;
-  for (std::size_t i = 0; i < parts_.size() && parts_.size() > 1; ++i)
-    metrics.source_loss.push_back(
-        {parts_[i].source->name, part_nats[i] / static_cast<double>(parts_[i].targets)});
+  for (std::size_t i = 0; i < texts_.size() && texts_.size() > 1; ++i)
+    metrics.source_loss.push_back({texts_[i].name, text_nats[i] / static_cast<double>(texts_[i].targets())});
   std::vector<DraftAcceptance> drafts;
   for (std::size_t k = 0; k < modules; ++k) {
     const double* place = sums.data() + kFirstDraft + k * kDraftFigures;

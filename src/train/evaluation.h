@@ -13,19 +13,40 @@
 #include "model/losses.h"
 #include "text/tokenizer.h"
 #include "train/metrics.h"
+#include "train/sample_loader.h"
 #include "train/token_dataset.h"
 
 namespace fathom {
 
-/// Measures a model on held-out text: always the same tokens, in sequences of the training length that do not
-/// overlap and have text of one source each, so that figures of one run can be compared.
+/// What a model is measured on, of one source: pieces, each read in one forward pass.
+struct HeldOutText {
+  struct Piece {
+    std::int64_t first = 0;  // a place in the source
+    std::int64_t count = 0;  // places
+    std::int64_t targets = 0;
+  };
+  std::string name;
+  std::vector<Piece> pieces;
+  std::function<Batch(const Piece& piece)> read;
+
+  [[nodiscard]] std::int64_t targets() const;
+};
+
+/// Held-out text in sequences of the training length that do not overlap and have text of one source each.
+/// Keeps references to the sources' tokens; a source may have none.
+/// @param targets  how many tokens are predicted, of each source from the second on and as large a part of
+///                 it as of the others; 0 or more than there are: all
+std::vector<HeldOutText> held_out_text(std::span<const SourceTokens> sources, std::int64_t sequence_length,
+                                       std::int64_t sequences_at_once, std::int64_t targets);
+
+/// Held-out samples in packs; at least one. Keeps a reference to them.
+std::vector<HeldOutText> held_out_text(const SampleLoader& samples, std::int64_t packs_at_once,
+                                       std::int64_t targets);
+
+/// Measures a model on held-out text: always the same tokens, so that figures of one run can be compared.
 class Evaluation {
  public:
-  /// Keeps references to the sources' tokens; a source may have none.
-  /// @param targets  how many tokens are predicted, of each source from the second on and as large a part of
-  ///                 it as of the others; 0 or more than there are: all
-  Evaluation(std::span<const SourceTokens> sources, const Tokenizer& tokenizer, std::int64_t sequence_length,
-             std::int64_t sequences_at_once, std::int64_t targets);
+  Evaluation(std::vector<HeldOutText> texts, const Tokenizer& tokenizer);
 
   [[nodiscard]] std::int64_t targets() const { return targets_; }
 
@@ -48,28 +69,13 @@ class Evaluation {
                                 Communicator& ranks) const;
 
  private:
-  struct Part {
-    const SourceTokens* source = nullptr;
-    std::int64_t targets = 0;
-  };
-
-  /// What one forward pass takes.
-  struct Piece {
-    std::size_t part = 0;
-    std::int64_t first = 0;
-    std::int64_t targets = 0;
-  };
-
-  [[nodiscard]] std::vector<Piece> pieces() const;
-  /// @param figures  those of the piece (evaluation.cpp)
+  /// @param figures  those of the batch (evaluation.cpp)
   /// @param load     [MoE layers · n_routed_experts], added to
-  void measure(const Measurer& measurer, const Piece& piece, std::span<double> figures,
+  void measure(const Measurer& measurer, const Batch& batch, std::span<double> figures,
                std::span<std::int64_t> load) const;
 
-  std::vector<Part> parts_;  // of the sources that have targets
-  std::int64_t sequence_length_;
-  std::int64_t batch_targets_;
-  std::int64_t targets_ = 0;               // of all parts
+  std::vector<HeldOutText> texts_;         // those that have targets
+  std::int64_t targets_ = 0;               // of all texts
   std::vector<std::int32_t> token_bytes_;  // [vocab]
 };
 

@@ -86,7 +86,7 @@ class ModelWork : public StageWork {
     const Context& context;
     std::span<const Batch> micro_batches;
     const LossFactors& factors;
-    double scale;
+    std::span<const double> scales;  // [micro-batches]
     TransformerWeights& grads;
     const Stage::LayerIsDone& done;
     bool overlap;
@@ -118,24 +118,25 @@ class ModelWork : public StageWork {
     const Stage& stage = stages_.at(chunk.stage);
     const Tensor output = stage.forward(step_.context, batch_of(chunk), wire_.unpack(std::move(input)),
                                         step_.factors, &saved_[{chunk.stage, chunk.micro_batch}], losses);
-    losses_.add(std::move(losses), stage.layers(), step_.scale);
+    losses_.add(std::move(losses), stage.layers(), scale_of(chunk));
     return wire_.pack(output);
   }
   Tensor backward(StageBatch chunk, Tensor output_gradient) override {
     Stage::Saved saved = take_saved(chunk);
     return stages_.at(chunk.stage)
-        .backward(step_.context, batch_of(chunk), step_.factors, step_.scale, std::move(output_gradient),
+        .backward(step_.context, batch_of(chunk), step_.factors, scale_of(chunk), std::move(output_gradient),
                   saved, step_.grads, done_with(chunk));
   }
   Tensor backward_input(StageBatch chunk, Tensor output_gradient) override {
     return stages_.at(chunk.stage)
-        .backward_input(step_.context, batch_of(chunk), step_.factors, step_.scale,
+        .backward_input(step_.context, batch_of(chunk), step_.factors, scale_of(chunk),
                         std::move(output_gradient), saved_.at({chunk.stage, chunk.micro_batch}));
   }
   void backward_weight(StageBatch chunk) override {
     Stage::Saved saved = take_saved(chunk);
     stages_.at(chunk.stage)
-        .backward_weight(step_.context, batch_of(chunk), step_.scale, saved, step_.grads, done_with(chunk));
+        .backward_weight(step_.context, batch_of(chunk), scale_of(chunk), saved, step_.grads,
+                         done_with(chunk));
   }
 
   Pair overlapped(StageBatch chunk, Tensor input, StageBatch backward_chunk,
@@ -151,6 +152,9 @@ class ModelWork : public StageWork {
  private:
   [[nodiscard]] const Batch& batch_of(StageBatch chunk) const {
     return step_.micro_batches[static_cast<std::size_t>(chunk.micro_batch)];
+  }
+  [[nodiscard]] double scale_of(StageBatch chunk) const {
+    return step_.scales[static_cast<std::size_t>(chunk.micro_batch)];
   }
   [[nodiscard]] std::int64_t tokens_of(StageBatch chunk) const { return batch_of(chunk).sequences.tokens(); }
 
@@ -193,12 +197,15 @@ ModelPipeline::ModelPipeline(const ModelConfig& config, const TransformerWeights
 }
 
 Losses ModelPipeline::run(const Context& context, std::span<const Batch> micro_batches,
-                          const LossFactors& factors, double scale, TransformerWeights& grads,
-                          const Stage::LayerIsDone& done, std::vector<TimedAction>* record) const {
-  require(micro_batches.size() == static_cast<std::size_t>(executor_.shape().micro_batches),
-          "{} micro-batches for a schedule of {}", micro_batches.size(), executor_.shape().micro_batches);
+                          const LossFactors& factors, std::span<const double> scales,
+                          TransformerWeights& grads, const Stage::LayerIsDone& done,
+                          std::vector<TimedAction>* record) const {
+  require(micro_batches.size() == static_cast<std::size_t>(executor_.shape().micro_batches) &&
+              scales.size() == micro_batches.size(),
+          "{} micro-batches, {} scales of their losses, for a schedule of {}", micro_batches.size(),
+          scales.size(), executor_.shape().micro_batches);
   ModelWork work(config_, stages_, executor_.actions(),
-                 {context, micro_batches, factors, scale, grads, done, overlap_});
+                 {context, micro_batches, factors, scales, grads, done, overlap_});
   executor_.run(work, record);
   return work.take_losses();
 }

@@ -36,12 +36,12 @@ class ModelPipeline {
   ModelPipeline& operator=(const ModelPipeline&) = delete;
 
   /// Forward and backward of a step's micro-batches, together with the other ranks:
-  /// grads += scale · d(sum of the micro-batches' total losses) / d(parameters), for those that are used
+  /// grads += d(sum of the micro-batches' total losses · scales) / d(parameters), for those that are used
   /// here. A parameter that several ranks use has a part of its gradient on each: `embed_tokens` on the first
   /// and the last stage (`LayerRun::uses`), and with DualPipe all of a stage's, on the two ranks that hold
   /// it. Sums are taken in the order of the schedule: two runs have the same bits.
   /// @param micro_batches  [micro_batches of the schedule], the same on all ranks
-  /// @param scale          of each micro-batch's losses in the sums
+  /// @param scales         [micro-batches] of their losses in the sums
   /// @param grads          those of what is used here are f32
   /// @param done           if wanted: called when no more is added to a layer's gradients; layers of one
   ///                       stage as `Stage::backward` does, -1 last of all and where it is used alone
@@ -50,7 +50,7 @@ class ModelPipeline {
   ///          ranks have the figures: their sum over the ranks is the pipeline's. Targets are of the last
   ///          stage, loads of its own MoE layers
   Losses run(const Context& context, std::span<const Batch> micro_batches, const LossFactors& factors,
-             double scale, TransformerWeights& grads, const Stage::LayerIsDone& done = {},
+             std::span<const double> scales, TransformerWeights& grads, const Stage::LayerIsDone& done = {},
              std::vector<TimedAction>* record = nullptr) const;
 
   /// The losses of a batch without gradients, as `Transformer::forward` measures them in evaluation: this

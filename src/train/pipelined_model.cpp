@@ -15,10 +15,10 @@ ModelPipeline& PipelinedModel::pipeline_for(std::int64_t micro_batches) {
 }
 
 Losses PipelinedModel::run(const Context& context, std::span<const Batch> micro_batches,
-                           const LossFactors& factors, double scale, TransformerWeights& grads,
-                           const Stage::LayerIsDone& done) {
+                           const LossFactors& factors, std::span<const double> scales,
+                           TransformerWeights& grads, const Stage::LayerIsDone& done) {
   return pipeline_for(static_cast<std::int64_t>(micro_batches.size()))
-      .run(context, micro_batches, factors, scale, grads, done);
+      .run(context, micro_batches, factors, scales, grads, done);
 }
 
 Losses PipelinedModel::evaluate(const Context& context, const Batch& batch) {

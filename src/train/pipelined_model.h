@@ -29,8 +29,8 @@ class PipelinedModel {
   /// See `ModelPipeline::run`.
   /// @param micro_batches  as many as `pipeline_shape` says
   [[nodiscard]] Losses run(const Context& context, std::span<const Batch> micro_batches,
-                           const LossFactors& factors, double scale, TransformerWeights& grads,
-                           const Stage::LayerIsDone& done);
+                           const LossFactors& factors, std::span<const double> scales,
+                           TransformerWeights& grads, const Stage::LayerIsDone& done);
   /// See `ModelPipeline::evaluate`.
   [[nodiscard]] Losses evaluate(const Context& context, const Batch& batch);
 

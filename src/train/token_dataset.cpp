@@ -20,23 +20,28 @@ TokenDataset::TokenDataset(const std::filesystem::path& folder, const DataManife
 void TokenDataset::open(const std::filesystem::path& folder, const DataManifest& manifest,
                         const DataSplit& described, ThreadPool& pool) {
   std::vector<std::optional<TokenShard>> opened(described.shards.size());
-  pool.parallel_for(opened.size(),
-                    [&](std::size_t i) { opened[i].emplace(folder / described.shards[i].file); });
-  for (std::size_t i = 0; i < opened.size(); ++i) {
-    const TokenShard& shard = *opened[i];
-    const DataShard& expected = described.shards[i];
-    require(shard.tokens() == expected.tokens && shard.documents() == expected.documents,
-            "{}: {} tokens in {} documents, manifest.json says {} in {}: prepare the data again",
-            shard.path().string(), shard.tokens(), shard.documents(), expected.tokens, expected.documents);
-    require(shard.tokenizer_hash() == manifest.tokenizer_hash && shard.vocab_size() == manifest.vocab_size,
-            "{}: made with another tokenizer than manifest.json says: prepare the data again",
-            shard.path().string());
-    require(!expected.checksum || shard.checksum() == *expected.checksum,
-            "{}: not the shard that manifest.json describes, by its checksum: prepare the data again",
-            shard.path().string());
-    begins_.push_back(begins_.back() + shard.tokens());
-    shards_.push_back(std::move(*opened[i]));
+  pool.parallel_for(opened.size(), [&](std::size_t i) {
+    opened[i].emplace(open_shard(folder, manifest, described.shards[i]));
+  });
+  for (std::optional<TokenShard>& shard : opened) {
+    begins_.push_back(begins_.back() + shard->tokens());
+    shards_.push_back(std::move(*shard));
   }
+}
+
+TokenShard open_shard(const std::filesystem::path& folder, const DataManifest& manifest,
+                      const DataShard& described) {
+  TokenShard shard(folder / described.file);
+  require(shard.tokens() == described.tokens && shard.documents() == described.documents,
+          "{}: {} tokens in {} documents, manifest.json says {} in {}: prepare the data again",
+          shard.path().string(), shard.tokens(), shard.documents(), described.tokens, described.documents);
+  require(shard.tokenizer_hash() == manifest.tokenizer_hash && shard.vocab_size() == manifest.vocab_size,
+          "{}: made with another tokenizer than manifest.json says: prepare the data again",
+          shard.path().string());
+  require(!described.checksum || shard.checksum() == *described.checksum,
+          "{}: not the shard that manifest.json describes, by its checksum: prepare the data again",
+          shard.path().string());
+  return shard;
 }
 
 void TokenDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {

@@ -35,6 +35,10 @@ class TokenDataset {
             ThreadPool& pool);
 };
 
+/// One shard of a folder. Throws `Error` naming it where it is not what the manifest describes.
+TokenShard open_shard(const std::filesystem::path& folder, const DataManifest& manifest,
+                      const DataShard& described);
+
 /// The tokens of one source, and how often it is drawn from.
 struct SourceTokens {
   std::string name;

@@ -22,7 +22,6 @@
 #include "model/fp8_weights.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
-#include "train/batch_loader.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_saver.h"
 #include "train/data_manifest.h"
@@ -38,7 +37,7 @@
 #include "train/run_folder.h"
 #include "train/run_journal.h"
 #include "train/spike_detector.h"
-#include "train/token_dataset.h"
+#include "train/training_data.h"
 #include "train/training_plan.h"
 #include "train/training_step.h"
 #include "train/weight_average.h"
@@ -95,15 +94,12 @@ class Run {
                    ParameterShards(config_, training_.optimizer, layout_), ranks.rank()),
         replicas_(ranks, config_, weights_, optimizer_),
         average_(initial_average()),
-        train_data_(open_sources(options.data, manifest_, "train", pool)),
-        held_out_data_(open_sources(options.data, manifest_, "held_out", pool)),
-        loader_(train_data_, training_.sequence_length, static_cast<std::uint64_t>(training_.seed)),
-        step_(config_, training_, plan_, weights_, loader_, optimizer_, replicas_, pipeline_.get()),
+        data_(open_training_data(options.data, manifest_, training_, pool)),
+        step_(config_, training_, plan_, weights_, data_->train(), optimizer_, replicas_, pipeline_.get()),
         averaged_model_(initial_averaged_model()),
         spikes_(training_.spike_threshold, training_.spike_steps),
         tokenizer_(Tokenizer::load(options.data)),
-        evaluation_(held_out_data_, tokenizer_, training_.sequence_length, training_.micro_batch(),
-                    training_.eval_tokens) {
+        evaluation_(data_->held_out(), tokenizer_) {
     check_needle_length();
     require(
         layout_.is_replicated() || training_.needle_length == 0,
@@ -365,16 +361,8 @@ class Run {
   void announce() const {
     if (!folder_) return;
     if (options_.on_start) options_.on_start();
-    if (train_data_.size() > 1) announce_sources();
+    data_->announce(plan_.batches().sequences());
     if (resumed_) log_info("continuing {} after step {}", folder_->path().string(), state_.step);
-  }
-
-  void announce_sources() const {
-    for (std::size_t i = 0; i < train_data_.size(); ++i)
-      log_info("source {}: {:.2f} % of the sequences, {} tokens, {:.2f} epochs in {} steps",
-               printable(train_data_[i].name), 100 * loader_.share(i),
-               format_count(static_cast<std::uint64_t>(train_data_[i].tokens.tokens())),
-               loader_.epochs(i, plan_.batches().sequences()), training_.steps);
   }
 
   TrainResult finish() {
@@ -406,9 +394,7 @@ class Run {
   Replicas replicas_;
   std::optional<WeightAverage> average_;
   std::optional<CheckpointSaver> saver_;  // of the first rank; after what it reads
-  std::vector<SourceTokens> train_data_;
-  std::vector<SourceTokens> held_out_data_;
-  BatchLoader loader_;
+  std::unique_ptr<TrainingData> data_;
   TrainingStep step_;
   std::function<Losses(const Batch&)> averaged_model_;
   SpikeDetector spikes_;  // the first rank's sees something

@@ -24,7 +24,7 @@ ModelConfig with_balance(ModelConfig config, Balance balance) {
 }  // namespace
 
 TrainingStep::TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
-                           TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer,
+                           TransformerWeights& weights, const SequenceSource& loader, Optimizer& optimizer,
                            Replicas& replicas, Communicator* pipeline)
     : config_(with_balance(std::move(config), training.balance)),
       training_(training),
@@ -68,11 +68,14 @@ TrainingStep::Share TrainingStep::own_share(const Context& context, const Traini
   if (context.expert_peers != nullptr)
     passes = training_.micro_batch_size > 0 ? (batch_size / unit + groups - 1) / groups : 1;
   if (layout.has_pipeline()) passes = pipeline_shape(layout.options, passes).micro_batches;
-  Share share{{}, static_cast<double>(micro) / static_cast<double>(batch_size)};
+  // Losses are means over targets: where sequences have different numbers of them, each counts alike.
+  const auto targets = static_cast<double>(loader_.targets(state.sequences, batch_size));
+  Share share;
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const std::int64_t done = std::min(pass * micro, whole.count);
-    share.micro_batches.push_back(
-        {state.sequences + whole.first + done, std::min(micro, whole.count - done)});
+    const BatchShare part{state.sequences + whole.first + done, std::min(micro, whole.count - done)};
+    share.micro_batches.push_back(part);
+    share.parts.push_back(static_cast<double>(loader_.targets(part.first, part.count)) / targets);
   }
   return share;
 }
@@ -94,23 +97,23 @@ Losses TrainingStep::local_gradients(const Context& context, const TrainingState
   sum.mtp.resize(static_cast<std::size_t>(config_.num_nextn_predict_layers));
   sum.expert_load.resize(moe_layers_.size(),
                          std::vector<std::int64_t>(static_cast<std::size_t>(config_.n_routed_experts)));
-  for (const BatchShare& sequences : share.micro_batches) {
-    const Batch batch = own_part(sequences);
+  for (std::size_t i = 0; i < share.micro_batches.size(); ++i) {
+    const Batch batch = own_part(share.micro_batches[i]);
+    const double part = share.parts[i];
     Transformer::Saved saved;
     const Losses losses = model_.forward(context, batch, factors, &saved);
-    sum.main += share.part * losses.main;
-    for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.mtp[k] += share.part * losses.mtp[k];
-    sum.balance += share.part * losses.balance;
+    sum.main += part * losses.main;
+    for (std::size_t k = 0; k < losses.mtp.size(); ++k) sum.mtp[k] += part * losses.mtp[k];
+    sum.balance += part * losses.balance;
     sum.targets += losses.targets;
     add_load(sum.expert_load, losses.expert_load);
     // Where others wait for this rank's experts or latents, it goes on.
     const bool is_awaited = context.expert_peers != nullptr || context.sequence_peers != nullptr;
     if (!std::isfinite(sum.total(factors)) && !is_awaited) return sum;
-    const bool is_last = &sequences == &share.micro_batches.back();
-    model_.backward(context, batch, factors, share.part, saved, optimizer_.gradients(),
-                    [&](std::int64_t layer) {
-                      if (is_last && overlap) replicas_.layer_is_done(context, layer);
-                    });
+    const bool is_last = i + 1 == share.micro_batches.size();
+    model_.backward(context, batch, factors, part, saved, optimizer_.gradients(), [&](std::int64_t layer) {
+      if (is_last && overlap) replicas_.layer_is_done(context, layer);
+    });
   }
   return sum;
 }
@@ -129,7 +132,7 @@ Losses TrainingStep::pipeline_gradients(const Context& context, const Share& sha
     done = [&](std::int64_t layer) {
       if (layer >= 0) replicas_.layer_is_done(context, layer);
     };
-  return pipeline_->run(context, batches, factors, share.part, optimizer_.gradients(), done);
+  return pipeline_->run(context, batches, factors, share.parts, optimizer_.gradients(), done);
 }
 
 Losses TrainingStep::evaluate(const Context& context, const Batch& batch) {

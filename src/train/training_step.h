@@ -30,7 +30,7 @@ class TrainingStep {
   /// @param pipeline  of the ranks that compute with this one, where the optimizer's layout has a pipeline;
   ///                  else null
   TrainingStep(ModelConfig config, const TrainingConfig& training, const TrainingPlan& plan,
-               TransformerWeights& weights, const BatchLoader& loader, Optimizer& optimizer,
+               TransformerWeights& weights, const SequenceSource& loader, Optimizer& optimizer,
                Replicas& replicas, Communicator* pipeline = nullptr);
 
   /// Names of the MoE layers, in the order of the metrics' loads.
@@ -60,7 +60,7 @@ class TrainingStep {
   /// no tokens.
   struct Share {
     std::vector<BatchShare> micro_batches;
-    double part = 0;  // of the step's losses that one of them is
+    std::vector<double> parts;  // [micro-batches] of the step's losses that each of them is
   };
   /// This rank's part of these sequences.
   [[nodiscard]] Batch own_part(const BatchShare& sequences) const;
@@ -75,7 +75,7 @@ class TrainingStep {
   ModelConfig config_;  // its auxiliary loss is the one that is trained with
   const TrainingConfig& training_;
   const TrainingPlan& plan_;
-  const BatchLoader& loader_;
+  const SequenceSource& loader_;
   Optimizer& optimizer_;
   Replicas& replicas_;
   Transformer model_;

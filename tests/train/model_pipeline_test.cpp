@@ -47,7 +47,8 @@ RowsKept rows_used(const ModelConfig& config, const std::vector<LayerRun>& runs)
 }
 
 constexpr std::int32_t kMicroBatches = 8;
-constexpr double kPart = 1.0 / kMicroBatches;
+/// The micro-batches' parts of a step, which may have different numbers of targets.
+const std::vector<double> kParts = {0.125, 0.25, 0.0625, 0.0625, 0.1875, 0.125, 0.0, 0.1875};
 
 struct PipelineModel {
   std::string name;
@@ -83,11 +84,11 @@ class ModelPipelineTest : public testing::Test {
     TransformerWeights grads = zero_weights(config_);
     PipelineOutcome outcome;
     outcome.losses.mtp.resize(1);
-    for (const Batch& batch : batches_) {
+    for (std::size_t m = 0; m < batches_.size(); ++m) {
       Transformer::Saved saved;
-      const Losses losses = model.forward(context, batch, factors_, &saved);
-      add(losses, kPart, outcome.losses);
-      model.backward(context, batch, factors_, kPart, saved, grads);
+      const Losses losses = model.forward(context, batches_[m], factors_, &saved);
+      add(losses, kParts[m], outcome.losses);
+      model.backward(context, batches_[m], factors_, kParts[m], saved, grads);
     }
     outcome.gradients = gradient_values(config_, grads);
     return outcome;
@@ -106,7 +107,7 @@ class ModelPipelineTest : public testing::Test {
       if (precision_ == Precision::fp8) quantize_weights(context, weights);
       TransformerWeights grads = zero_weights(config_, nullptr, DType::f32, used);
       const ModelPipeline pipeline(config_, weights, 16, make_schedule(shape), ranks);
-      outcomes[rank].losses = pipeline.run(context, batches_, factors_, kPart, grads);
+      outcomes[rank].losses = pipeline.run(context, batches_, factors_, kParts, grads);
       outcomes[rank].gradients = gradient_values(config_, grads);
     });
     PipelineOutcome sum = outcomes.front();
@@ -223,7 +224,7 @@ TEST_F(ModelPipelineTest, EachLayerIsDoneOnceWhenItsLastGradientIsComplete) {
         return grads.layers[static_cast<std::size_t>(layer)].input_layernorm;
       };
       const ModelPipeline pipeline(config_, weights, 16, make_schedule(shape), ranks);
-      (void)pipeline.run({pool}, batches_, factors_, kPart, grads, [&](std::int64_t layer) {
+      (void)pipeline.run({pool}, batches_, factors_, kParts, grads, [&](std::int64_t layer) {
         done.push_back(layer);
         const std::span<const float> values = norm_of(layer).values();
         then.emplace_back(values.begin(), values.end());
@@ -252,8 +253,8 @@ TEST_F(ModelPipelineTest, WhatCannotRunIsRefusedWithoutABeginning) {
   TransformerWeights grads = zero_weights(config_);
   const ModelPipeline pipeline(config_, weights, 16, schedule, *ranks[0]);
   EXPECT_THAT(test::error_of(
-                  [&] { (void)pipeline.run({pool}, std::span(batches_).first(3), factors_, kPart, grads); }),
-              testing::HasSubstr("3 micro-batches for a schedule of 8"));
+                  [&] { (void)pipeline.run({pool}, std::span(batches_).first(3), factors_, kParts, grads); }),
+              testing::HasSubstr("3 micro-batches, 8 scales of their losses, for a schedule of 8"));
   schedule.actions[2].pop_back();
   EXPECT_THAT(test::error_of([&] { const ModelPipeline spoilt(config_, weights, 16, schedule, *ranks[0]); }),
               testing::HasSubstr("ZB1P, rank 2"));

@@ -24,6 +24,7 @@
 #include "train/context_extension.h"
 #include "train/prepare.h"
 #include "train/run_folder.h"
+#include "train/sample_folder.h"
 
 namespace fathom {
 namespace {
@@ -308,6 +309,53 @@ TEST_F(TrainerTest, MicroBatchesGiveTheGradientOfTheBatch) {
   ASSERT_EQ(a.size(), b.size());
   // The same sums in another order: f32 rounding, grown over eight steps of Adam.
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].second, b[i].second, 2e-3) << i;
+}
+
+/// Samples of many lengths, of whose tokens the later ones are learned.
+std::vector<SampleSet::Sample> counting_samples(int count, int first) {
+  std::vector<SampleSet::Sample> samples;
+  for (int i = first; i < first + count; ++i) {
+    SampleSet::Sample& sample = samples.emplace_back();
+    for (int t = 0; t < 3 + i % 9; ++t) {
+      sample.tokens.push_back((7 * i + 3 * t) % 200);
+      sample.learned.push_back(t > i % 3 ? 1 : 0);
+    }
+  }
+  return samples;
+}
+
+TEST_F(TrainerTest, SamplesAreLearnedAndResumedToTheSameBytes) {
+  test::write_sample_folder(data_, 270, counting_samples(60, 0), counting_samples(9, 100));
+  const TrainResult result = expect_exact_resume("run", {3, 5});
+  EXPECT_LT(result.evaluation->loss, std::log(272.0));
+  EXPECT_GT(result.evaluation->tokens, 0);
+  EXPECT_GT(result.evaluation->bits_per_byte, 0);
+}
+
+TEST_F(TrainerTest, EachTargetOfAStepCountsAlikeHoweverSamplesArePacked) {
+  test::write_sample_folder(data_, 270, counting_samples(60, 0));
+  options_.training.steps = 1;
+  options_.training.warmup_steps = 0;
+  // These two are means of their own over a micro-batch.
+  options_.training.mtp_loss_factor = 0;
+  options_.training.balance_loss_factor = 0;
+  const auto first_step = [&](std::int64_t micro_batch_size) {
+    options_.training.micro_batch_size = micro_batch_size;
+    const std::string name = "by-" + std::to_string(micro_batch_size);
+    run(name);
+    StepMetrics first;
+    read_metrics(
+        folder_.path() / name / "metrics.jsonl", [&](const StepMetrics& step) { first = step; },
+        [](const EvalMetrics&) {});
+    return first;
+  };
+  const StepMetrics whole = first_step(0);
+  for (const std::int64_t size : {1, 2}) {
+    const StepMetrics parts = first_step(size);
+    EXPECT_EQ(parts.tokens, whole.tokens);
+    EXPECT_NEAR(parts.loss, whole.loss, 1e-6 * whole.loss) << size;
+    EXPECT_NEAR(parts.gradient_norm, whole.gradient_norm, 1e-5 * whole.gradient_norm) << size;
+  }
 }
 
 TEST_F(TrainerTest, ARunFolderIsNotTakenOverWithoutResume) {
