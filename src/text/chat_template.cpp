@@ -88,7 +88,9 @@ constexpr std::string_view kContinueTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 /// The message as templates see it: without null values, its reasoning under every name that templates know.
 Value message_value(Interpreter& interpreter, const OrderedJson& message) {
   jinja::Budget& budget = interpreter.budget();
-  const auto name = [&](std::string_view text) { return interpreter.text(std::string(text)); };
+  const auto name = [&](std::string_view text) {
+    return interpreter.text(jinja::valid_utf8(std::string(text)));
+  };
   const OrderedJson* reasoning = nullptr;
   for (const std::string_view key : kReasoningNames) {
     const auto found = message.find(key);
@@ -194,7 +196,7 @@ RenderedChat ChatTemplate::render(const OrderedJson& messages, const ChatTemplat
       return json != nullptr ? jinja::from_json(budget, *json) : Value::none();
     };
     for (const auto& [name, token] : options.special_tokens)
-      interpreter.define(name, interpreter.text(token));
+      interpreter.define(name, interpreter.text(jinja::valid_utf8(token)));
     if (options.variables != nullptr)
       for (const auto& [name, value] : options.variables->items())
         interpreter.define(name, jinja::from_json(budget, value));

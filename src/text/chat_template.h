@@ -33,9 +33,9 @@ struct ChatTemplateOptions {
   bool add_generation_prompt = false;      // ends with the beginning of an answer
   /// The last message goes on: what follows its content is left out. Not with `add_generation_prompt`.
   bool continue_final_message = false;
-  std::vector<std::pair<std::string, std::string>> special_tokens;  // bos_token and the like
-  const OrderedJson* variables = nullptr;  // an object of others, as enable_thinking; before special tokens
-  std::function<std::tm()> local_time;     // for strftime_now; empty: this machine's clock
+  std::vector<std::pair<std::string, std::string>> special_tokens = {};  // bos_token and the like
+  const OrderedJson* variables = nullptr;    // an object of others, as enable_thinking; before special tokens
+  std::function<std::tm()> local_time = {};  // for strftime_now; empty: this machine's clock
 };
 
 /// A conversation as a model reads it.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "text/jinja_interpreter.h"
 #include "text/jinja_parameters.h"
@@ -58,13 +59,13 @@ Value loop_cycle(Interpreter& /*interpreter*/, const Value& self, const Argument
   if (values.empty() || !arguments.named.empty()) fault("no items for cycling given");
   return values[static_cast<std::size_t>(std::max<std::int64_t>(self.loop().index0, 0)) % values.size()];
 }
-Value loop_changed(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
-  return Value::boolean(self.loop().changed(interpreter.budget(), arguments.positional));
+Value loop_changed(Interpreter& /*interpreter*/, const Value& self, const Arguments& arguments) {
+  return Value::boolean(self.loop().changed(arguments.positional));
 }
 
 Value float_is_integer(Interpreter& /*interpreter*/, const Value& self, const Arguments& arguments) {
   const Parameters none("is_integer", arguments, {});
-  return Value::boolean(self.real() == static_cast<double>(static_cast<std::int64_t>(self.real())));
+  return Value::boolean(std::isfinite(self.real()) && self.real() == std::floor(self.real()));
 }
 
 struct Method {
@@ -99,9 +100,9 @@ bool is_inner_name(std::string_view name) {
   return name.size() > 4 && name.starts_with("__") && name.ends_with("__");
 }
 
-std::optional<Value> loop_attribute(Loop& loop, std::string_view name) {
-  const auto item_or = [](const Value* item, const char* otherwise) {
-    return item != nullptr && !item->is_missing() ? *item : Value::undefined(otherwise);
+std::optional<Value> loop_attribute(Budget& budget, Loop& loop, std::string_view name) {
+  const auto item_or = [&](const Value* item, const char* otherwise) {
+    return item != nullptr && !item->is_missing() ? *item : Value::undefined(budget, otherwise);
   };
   if (name == "index0") return Value::integer(loop.index0);
   if (name == "index") return Value::integer(loop.index0 + 1);
@@ -142,14 +143,16 @@ FunctionBody find_method(const Value& self, std::string_view name) {
 
 std::optional<Value> find_attribute(Interpreter& interpreter, const Value& value, std::string_view name) {
   if (is_inner_name(name) || is_mutator(value, name))
-    return Value::undefined(fmt::format("access to attribute {} of {} object is unsafe.", repr_of_text(name),
+    return Value::undefined(interpreter.budget(),
+                            fmt::format("access to attribute {} of {} object is unsafe.", repr_of_text(name),
                                         repr_of_text(type_name(value))));
-  if (const FunctionBody method = find_method(value, name)) return Value::function("method", method, value);
+  if (const FunctionBody method = find_method(value, name))
+    return Value::function(interpreter.budget(), "method", method, value);
   if (value.is(Kind::kNamespace)) {
     const Value* found = value.name_space().attributes.find(name);
     return found != nullptr ? std::optional(*found) : std::nullopt;
   }
-  if (value.is(Kind::kLoop)) return loop_attribute(value.loop(), name);
+  if (value.is(Kind::kLoop)) return loop_attribute(interpreter.budget(), value.loop(), name);
   if (value.is(Kind::kMacro) && name == "name") return interpreter.text(value.macro().name);
   return std::nullopt;
 }

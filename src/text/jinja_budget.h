@@ -88,6 +88,19 @@ class Budget {
   int depth_ = 0;
 };
 
+/// Memory that something takes for as long as it lives.
+class Charge {
+ public:
+  Charge(Budget& budget, std::size_t bytes) : budget_(budget), bytes_(bytes) { budget.take(bytes); }
+  ~Charge() { budget_.give_back(bytes_); }
+  Charge(const Charge&) = delete;
+  Charge& operator=(const Charge&) = delete;
+
+ private:
+  Budget& budget_;
+  std::size_t bytes_;
+};
+
 /// A text that grows within bounds.
 class TextBuilder {
  public:

@@ -22,6 +22,7 @@ std::string ascii_repr(Budget& budget, const Value& value) {
   for (std::size_t at = 0; at < text.size();) {
     const Character c = character_at(text, at);
     at += c.length;
+    Budget::check_text_bytes(out.size());
     if (c.code_point < 0x80) {
       out += static_cast<char>(c.code_point);
     } else if (c.code_point < 0x100) {

@@ -83,7 +83,7 @@ Value make_joiner(Interpreter& interpreter, const Value& /*self*/, const Argumen
   Namespace& state = interpreter.make_namespace();
   state.attributes.set(interpreter.text("sep"), given.value_or(0, interpreter.text(", ")));
   state.attributes.set(interpreter.text("used"), Value::boolean(false));
-  return Value::function("joiner", call_joiner, Value::of(state));
+  return Value::function(interpreter.budget(), "joiner", call_joiner, Value::of(state));
 }
 
 void turn_cycler(Interpreter& interpreter, Dict& state, std::int64_t place) {
@@ -112,8 +112,10 @@ Value make_cycler(Interpreter& interpreter, const Value& /*self*/, const Argumen
   Namespace& state = interpreter.make_namespace();
   Dict& attributes = state.attributes;
   attributes.set(interpreter.text("items"), Value::tuple(interpreter.budget(), arguments.positional));
-  attributes.set(interpreter.text("next"), Value::function("next", cycler_next, Value::of(state)));
-  attributes.set(interpreter.text("reset"), Value::function("reset", cycler_reset, Value::of(state)));
+  attributes.set(interpreter.text("next"),
+                 Value::function(interpreter.budget(), "next", cycler_next, Value::of(state)));
+  attributes.set(interpreter.text("reset"),
+                 Value::function(interpreter.budget(), "reset", cycler_reset, Value::of(state)));
   turn_cycler(interpreter, attributes, 0);
   return Value::of(state);
 }
@@ -122,7 +124,7 @@ Value make_cycler(Interpreter& interpreter, const Value& /*self*/, const Argumen
 
 void define_globals(Interpreter& interpreter) {
   const auto define = [&](const char* name, FunctionBody body) {
-    interpreter.define(name, Value::function(name, body, Value::none()));
+    interpreter.define(name, Value::function(interpreter.budget(), name, body, Value::none()));
   };
   define("range", make_range);
   define("dict", make_dict);

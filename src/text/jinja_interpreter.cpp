@@ -7,6 +7,9 @@
 namespace fathom::jinja {
 namespace {
 
+constexpr std::size_t kMaxPositional = 10'000;
+constexpr std::size_t kMaxNamed = 1'000;
+
 std::string undefined_name(const std::string& name) {
   return repr_of_text(name) + " is undefined";
 }
@@ -15,8 +18,9 @@ std::string object_name(const Value& value) {
   return value.is_none() ? "None" : fmt::format("{} object", type_name(value));
 }
 
-Value no_attribute(const Value& value, const std::string& name) {
-  return Value::undefined(fmt::format("'{}' has no attribute {}", object_name(value), repr_of_text(name)));
+Value no_attribute(Budget& budget, const Value& value, const std::string& name) {
+  return Value::undefined(budget,
+                          fmt::format("'{}' has no attribute {}", object_name(value), repr_of_text(name)));
 }
 
 }  // namespace
@@ -200,7 +204,7 @@ void Interpreter::run_loop(const Stmt& stmt, Frame& frame, const Value& items, s
   const NextItem next = filtered(stmt, frame, iterate(budget_, items));
   std::shared_ptr<Loop> loop;
   if (stmt.has_loop) {
-    loop = std::make_shared<Loop>(next);
+    loop = std::make_shared<Loop>(budget_, next, stmt.exprs[1] == nullptr ? length_of(items) : std::nullopt);
     loop->depth0 = depth;
     if (stmt.is_recursive)
       loop->recurse = [this, &stmt, &frame](const Value& inner, std::int64_t inner_depth) {
@@ -303,6 +307,7 @@ Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
   const std::string name = stmt.name.empty() ? "caller" : stmt.name;
   const std::size_t count = stmt.parameters.size();
   const int line = line_;
+  budget_.spend(arguments.positional.size() + (arguments.named.size() + 1) * (count + 1));
   return text(in_new_frame(stmt.function, macro.closure, [&](Frame& frame) {
     enter(stmt.scope, frame);
     std::vector<bool> is_used(arguments.named.size());
@@ -326,7 +331,8 @@ Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
     }
     if (stmt.caller_slot.index >= 0) {
       const Value* caller = take_named("caller");
-      at(stmt.caller_slot, frame) = caller != nullptr ? *caller : Value::undefined("No caller defined");
+      at(stmt.caller_slot, frame) =
+          caller != nullptr ? *caller : Value::undefined(budget_, "No caller defined");
     }
     if (stmt.named_slot.index >= 0) {
       const auto rest = std::make_shared<Dict>(budget_);
@@ -349,10 +355,10 @@ Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
     }
     for (const Parameter& parameter : stmt.parameters) {
       if (!at(parameter.slot, frame).is_missing()) continue;
-      Value otherwise =
-          parameter.otherwise != nullptr
-              ? evaluate(*parameter.otherwise, frame)
-              : Value::undefined(fmt::format("parameter {} was not provided", repr_of_text(parameter.name)));
+      Value otherwise = parameter.otherwise != nullptr
+                            ? evaluate(*parameter.otherwise, frame)
+                            : Value::undefined(budget_, fmt::format("parameter {} was not provided",
+                                                                    repr_of_text(parameter.name)));
       at(parameter.slot, frame) = std::move(otherwise);
     }
     std::string printed = captured([&] { run_block(stmt.body, frame); });
@@ -455,7 +461,7 @@ Value Interpreter::evaluate(const Expr& expr, Frame& frame) {
 
 Value Interpreter::evaluate_name(const Expr& expr, Frame& frame) {
   const Value& value = at(expr.slot, frame);
-  return value.is_missing() ? Value::undefined(undefined_name(expr.name)) : value;
+  return value.is_missing() ? Value::undefined(budget_, undefined_name(expr.name)) : value;
 }
 
 Value Interpreter::evaluate_items(const Expr& expr, Frame& frame) {
@@ -497,11 +503,15 @@ Arguments Interpreter::evaluate_arguments(const ArgumentExprs& exprs, Frame& fra
   if (exprs.star != nullptr)
     for (Value& value : items_of(budget_, evaluate(*exprs.star, frame)))
       arguments.positional.push_back(std::move(value));
+  if (arguments.positional.size() > kMaxPositional)
+    fault("a call with more than {} arguments", kMaxPositional);
   if (exprs.star_star == nullptr) return arguments;
   const Value more = evaluate(*exprs.star_star, frame);
   if (!more.is(Kind::kDict))
     fault("a value of type {} stands behind **, where a dict is expected", type_name(more));
+  if (more.dict().entries().size() > kMaxNamed) fault("a call with more than {} named arguments", kMaxNamed);
   for (const auto& [key, value] : more.dict().entries()) {
+    budget_.spend(arguments.named.size());
     if (!key.is_text()) fault("a name of an argument must be a text");
     for (const auto& [name, other] : arguments.named)
       if (name == key.str()) fault("the argument {} is given twice", repr_of_text(name));
@@ -544,8 +554,10 @@ Value Interpreter::evaluate_filter(const Expr& expr, Frame& frame) {
 Value Interpreter::evaluate_condition(const Expr& expr, Frame& frame) {
   if (is_true(evaluate(*expr.parts[0], frame))) return evaluate(*expr.parts[1], frame);
   if (expr.parts[2] != nullptr) return evaluate(*expr.parts[2], frame);
-  return Value::undefined(fmt::format(
-      "the inline if-expression on line {} evaluated to false and no else section was defined.", expr.line));
+  return Value::undefined(
+      budget_,
+      fmt::format("the inline if-expression on line {} evaluated to false and no else section was defined.",
+                  expr.line));
 }
 
 Value Interpreter::evaluate_concat(const Expr& expr, Frame& frame) {
@@ -597,15 +609,16 @@ Value Interpreter::attribute(const Value& value, const Value& name) {
   if (value.is_undefined()) refuse_undefined(value);
   if (auto found = find_attribute(*this, value, name.str())) return std::move(*found);
   if (auto found = item_at(budget_, value, name)) return std::move(*found);
-  return no_attribute(value, name.str());
+  return no_attribute(budget_, value, name.str());
 }
 
 Value Interpreter::item(const Value& value, const Value& index) {
   if (auto found = item_at(budget_, value, index)) return std::move(*found);
   if (!index.is_text())
-    return Value::undefined(fmt::format("{} has no element {}", object_name(value), repr_of(budget_, index)));
+    return Value::undefined(budget_,
+                            fmt::format("{} has no element {}", object_name(value), repr_of(budget_, index)));
   if (auto found = find_attribute(*this, value, index.str())) return std::move(*found);
-  return no_attribute(value, index.str());
+  return no_attribute(budget_, value, index.str());
 }
 
 }  // namespace fathom::jinja

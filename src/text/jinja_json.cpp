@@ -8,8 +8,16 @@
 #include "text/jinja_operators.h"
 #include "text/jinja_repr.h"
 #include "text/jinja_text.h"
+#include "text/utf8.h"
 
 namespace fathom::jinja {
+
+std::string valid_utf8(const std::string& text) {
+  if (is_valid_utf8(text)) return text;
+  std::string valid;
+  append_as_utf8(text, valid);
+  return valid;
+}
 
 Value from_json(Budget& budget, const OrderedJson& json) {
   budget.spend();
@@ -27,7 +35,7 @@ Value from_json(Budget& budget, const OrderedJson& json) {
     case OrderedJson::value_t::number_float:
       return Value::real(json.get<double>());
     case OrderedJson::value_t::string:
-      return Value::text(budget, json.get_ref<const std::string&>());
+      return Value::text(budget, valid_utf8(json.get_ref<const std::string&>()));
     case OrderedJson::value_t::array: {
       std::vector<Value> items;
       items.reserve(json.size());
@@ -37,7 +45,7 @@ Value from_json(Budget& budget, const OrderedJson& json) {
     case OrderedJson::value_t::object: {
       const auto dict = std::make_shared<Dict>(budget);
       for (const auto& [key, value] : json.items())
-        dict->set(Value::text(budget, key), from_json(budget, value));
+        dict->set(Value::text(budget, valid_utf8(key)), from_json(budget, value));
       return Value::dict(dict);
     }
     default:
@@ -93,6 +101,7 @@ class JsonWriter {
     for (std::size_t at = 0; at < text.size();) {
       const Character c = character_at(text, at);
       at += c.length;
+      Budget::check_text_bytes(quoted.size());
       escape(c, text, quoted);
     }
     quoted += '"';

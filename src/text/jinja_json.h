@@ -8,6 +8,9 @@
 
 namespace fathom::jinja {
 
+/// A text with U+FFFD for what is not UTF-8: all texts of templates are.
+std::string valid_utf8(const std::string& text);
+
 /// The value that Python's `json.loads` makes of it. Throws `Fault` for whole numbers beyond 64 bits.
 Value from_json(Budget& budget, const OrderedJson& json);
 

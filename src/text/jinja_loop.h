@@ -15,7 +15,12 @@ struct Loop {
   std::int64_t index0 = -1;
   std::int64_t depth0 = 0;
 
-  explicit Loop(NextItem items) : next_(std::move(items)) {}
+  /// @param length  of all items; nullopt: they are counted when that is asked for
+  Loop(Budget& budget, NextItem items, std::optional<std::int64_t> length)
+      : charge_(budget, 512), budget_(budget), next_(std::move(items)), length_(length) {}
+  ~Loop() { clear(); }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
 
   /// The next item, which becomes the current one; nullopt at the end.
   std::optional<Value> advance();
@@ -25,7 +30,7 @@ struct Loop {
   std::int64_t length();
   [[nodiscard]] const Value& previous() const { return before_; }
   /// Whether the values differ from those of the last call.
-  bool changed(Budget& budget, std::vector<Value> values);
+  bool changed(std::vector<Value> values);
 
   /// Lets go of all items, at the loop's end: they may hold the loop.
   void clear();
@@ -34,7 +39,13 @@ struct Loop {
   std::function<Value(const Value& items, std::int64_t depth)> recurse;
 
  private:
+  /// The item that comes behind all that were read. A loop's condition may not ask for it again meanwhile.
+  std::optional<Value> read();
+
+  Charge charge_;
+  Budget& budget_;
   NextItem next_;
+  bool is_reading_ = false;
   std::optional<std::int64_t> length_;
   Value current_;
   Value before_;

@@ -163,7 +163,10 @@ bool are_equal(Budget& budget, const Value& a, const Value& b) {
 bool is_less(Budget& budget, const Value& a, const Value& b) {
   budget.spend();
   if (a.is_number() && b.is_number()) return exact(a) < exact(b);
-  if (a.is_text() && b.is_text()) return a.str() < b.str();
+  if (a.is_text() && b.is_text()) {
+    budget.spend_on_bytes(std::min(a.str().size(), b.str().size()));
+    return a.str() < b.str();
+  }
   if (a.is_sequence() && a.kind() == b.kind())
     return compare_sequences(
         budget, a, b, [&](const Value& left, const Value& right) { return is_less(budget, left, right); },
@@ -174,7 +177,10 @@ bool is_less(Budget& budget, const Value& a, const Value& b) {
 bool is_less_or_equal(Budget& budget, const Value& a, const Value& b) {
   budget.spend();
   if (a.is_number() && b.is_number()) return exact(a) <= exact(b);
-  if (a.is_text() && b.is_text()) return a.str() <= b.str();
+  if (a.is_text() && b.is_text()) {
+    budget.spend_on_bytes(std::min(a.str().size(), b.str().size()));
+    return a.str() <= b.str();
+  }
   if (a.is_sequence() && a.kind() == b.kind())
     return compare_sequences(
         budget, a, b,
@@ -187,7 +193,7 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
     case Kind::kText:
       if (!item.is_text()) fault("only a text can be in a text, not a value of type {}", type_name(item));
       budget.spend_on_bytes(container.str().size());
-      return container.str().find(item.str()) != std::string::npos;
+      return find_part(container.str(), item.str()) != std::string_view::npos;
     case Kind::kDict:
       return container.dict().find(item) != nullptr;
     case Kind::kView:
@@ -537,14 +543,20 @@ std::string slice_text(Budget& budget, const Text& text, const Slice& slice) {
     const std::string_view rest = std::string_view(text.text).substr(begin);
     return std::string(rest.substr(0, byte_of_character(rest, slice.size)));
   }
+  std::string out;
+  if (text.is_ascii) {
+    for (std::int64_t i = 0, at = slice.start; i < slice.size; ++i, at += i < slice.size ? slice.step : 0)
+      out += text.text[static_cast<std::size_t>(at)];
+    return out;
+  }
   std::vector<std::string_view> characters;
+  Budget::check_items(static_cast<std::size_t>(count_characters(text.text)));
   for (std::size_t at = 0; at < text.text.size();) {
     const Character c = character_at(text.text, at);
     characters.push_back(std::string_view(text.text).substr(c.begin, c.length));
     at += c.length;
   }
   budget.spend(characters.size());
-  std::string out;
   for (std::int64_t i = 0, at = slice.start; i < slice.size; ++i, at += i < slice.size ? slice.step : 0)
     out += characters[static_cast<std::size_t>(at)];
   return out;

@@ -46,6 +46,7 @@ std::string repr_of_text(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const Character c = character_at(text, at);
     at += c.length;
+    Budget::check_text_bytes(out.size());
     const std::uint32_t code = c.code_point;
     if (code == static_cast<unsigned char>(quote) || code == '\\') {
       out += '\\';

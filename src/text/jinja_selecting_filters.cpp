@@ -31,6 +31,7 @@ int depth_of(const Value& value, const Arguments& arguments) {
 Value map_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   // Nothing is looked at before the first item is asked for.
   return Value::iterator(
+      interpreter.budget(),
       [&interpreter, value, arguments, next = NextItem(),
        is_begun = false]() mutable -> std::optional<Value> {
         if (!is_begun) {
@@ -60,6 +61,7 @@ Value map_filter(Interpreter& interpreter, const Value& value, const Arguments& 
 template <bool wanted, bool by_attribute>
 Value select_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   return Value::iterator(
+      interpreter.budget(),
       [&interpreter, value, arguments, next = NextItem(),
        is_begun = false]() mutable -> std::optional<Value> {
         if (!is_begun) {
@@ -93,14 +95,15 @@ Value select_filter(Interpreter& interpreter, const Value& value, const Argument
 Value unique_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   const Parameters given("unique", arguments, {"case_sensitive", "attribute"});
   return Value::iterator(
+      interpreter.budget(),
       [&interpreter, next = iterate(interpreter.budget(), value),
        seen = std::make_shared<std::set<Value, KeyLess>>(), is_case_sensitive = given.flag(0, false),
        attribute = given.value_or(1, Value::none())]() -> std::optional<Value> {
         while (auto item = next()) {
           Value key = value_at_path(interpreter, *item, attribute);
           if (!is_case_sensitive) key = without_case(interpreter, key);
-          require_hashable(key);
-          Budget::check_items(seen->size() + 1);
+          spend_on_key(interpreter.budget(), key);
+          interpreter.budget().take(128);  // until the end: what was seen is not forgotten
           if (seen->insert(std::move(key)).second) return item;
         }
         return std::nullopt;

@@ -14,7 +14,7 @@ namespace {
 /// The items of a list that is made already, once.
 Value iterator_over(Interpreter& interpreter, std::vector<Value> items) {
   const Value list = Value::list(interpreter.budget(), std::move(items));
-  return Value::iterator(iterate(interpreter.budget(), list), list.depth());
+  return Value::iterator(interpreter.budget(), iterate(interpreter.budget(), list), list.depth());
 }
 
 Value list_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -26,14 +26,16 @@ Value items_filter(Interpreter& interpreter, const Value& value, const Arguments
   const Parameters none("items", arguments, {});
   if (value.is_undefined()) return iterator_over(interpreter, {});
   if (!value.is(Kind::kDict)) fault("Can only get item pairs from a mapping.");
-  return Value::iterator(iterate(interpreter.budget(), Value::view(value, ViewKind::kItems)), value.depth());
+  return Value::iterator(interpreter.budget(),
+                         iterate(interpreter.budget(), Value::view(value, ViewKind::kItems)), value.depth());
 }
 
 Value first_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   const Parameters none("first", arguments, {});
   const NextItem next = iterate(interpreter.budget(), value);
   auto item = next();
-  return item ? std::move(*item) : Value::undefined("No first item, sequence was empty.");
+  return item ? std::move(*item)
+              : Value::undefined(interpreter.budget(), "No first item, sequence was empty.");
 }
 
 Value last_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -41,7 +43,8 @@ Value last_filter(Interpreter& interpreter, const Value& value, const Arguments&
   if (value.is(Kind::kIterator) || value.is(Kind::kLoop) || value.is_undefined())
     fault("a value of type {} has no last item", type_name(value));
   const std::vector<Value> items = items_of(interpreter.budget(), value);
-  return items.empty() ? Value::undefined("No last item, sequence was empty.") : items.back();
+  return items.empty() ? Value::undefined(interpreter.budget(), "No last item, sequence was empty.")
+                       : items.back();
 }
 
 Value reverse_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -127,7 +130,8 @@ Value extreme_filter(Interpreter& interpreter, const Value& value, const Argumen
     best = std::move(item);
     best_key = std::move(key);
   }
-  return best ? std::move(*best) : Value::undefined("No aggregated item, sequence was empty.");
+  return best ? std::move(*best)
+              : Value::undefined(interpreter.budget(), "No aggregated item, sequence was empty.");
 }
 
 Value batch_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {

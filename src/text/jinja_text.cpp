@@ -3,8 +3,10 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
+#include "text/jinja_budget.h"
 #include "text/jinja_case.h"
 #include "text/utf8.h"
 
@@ -45,6 +47,14 @@ std::size_t byte_of_character(std::string_view text, std::int64_t number) {
     while (at < text.size() && continues(text[at])) ++at;
   }
   return at;
+}
+
+std::size_t find_part(std::string_view text, std::string_view part, std::size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  if (part.empty()) return from;
+  const void* found = memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  if (found == nullptr) return std::string_view::npos;
+  return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
 namespace {
@@ -243,12 +253,19 @@ std::string_view strip(std::string_view text, const std::string_view* characters
   return text.substr(begin, end - begin);
 }
 
+namespace {
+void add_part(std::vector<std::string_view>& parts, std::string_view part) {
+  Budget::check_items(parts.size() + 1);
+  parts.push_back(part);
+}
+}  // namespace
+
 std::vector<std::string_view> split_at_space(std::string_view text, std::int64_t most) {
   std::vector<std::string_view> parts;
   text = strip(text, nullptr, Side::kLeft);
   while (!text.empty()) {
     if (most >= 0 && static_cast<std::int64_t>(parts.size()) == most) {
-      parts.push_back(text);  // with the white space at its end
+      add_part(parts, text);  // with the white space at its end
       break;
     }
     std::size_t end = 0;
@@ -257,7 +274,7 @@ std::vector<std::string_view> split_at_space(std::string_view text, std::int64_t
       if (is_python_space(c.code_point)) break;
       end += c.length;
     }
-    parts.push_back(text.substr(0, end));
+    add_part(parts, text.substr(0, end));
     text = strip(text.substr(end), nullptr, Side::kLeft);
   }
   return parts;
@@ -268,7 +285,7 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, s
   text = strip(text, nullptr, Side::kRight);
   while (!text.empty()) {
     if (most >= 0 && static_cast<std::int64_t>(parts.size()) == most) {
-      parts.push_back(text);
+      add_part(parts, text);
       break;
     }
     std::size_t begin = text.size();
@@ -277,7 +294,7 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, s
       if (is_python_space(c.code_point)) break;
       begin = c.begin;
     }
-    parts.push_back(text.substr(begin));
+    add_part(parts, text.substr(begin));
     text = strip(text.substr(0, begin), nullptr, Side::kRight);
   }
   std::reverse(parts.begin(), parts.end());
@@ -287,12 +304,12 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, s
 std::vector<std::string_view> split_at(std::string_view text, std::string_view separator, std::int64_t most) {
   std::vector<std::string_view> parts;
   while (most < 0 || static_cast<std::int64_t>(parts.size()) < most) {
-    const std::size_t at = text.find(separator);
+    const std::size_t at = find_part(text, separator);
     if (at == std::string_view::npos) break;
-    parts.push_back(text.substr(0, at));
+    add_part(parts, text.substr(0, at));
     text.remove_prefix(at + separator.size());
   }
-  parts.push_back(text);
+  add_part(parts, text);
   return parts;
 }
 
@@ -302,10 +319,10 @@ std::vector<std::string_view> split_from_right_at(std::string_view text, std::st
   while (most < 0 || static_cast<std::int64_t>(parts.size()) < most) {
     const std::size_t at = text.rfind(separator);
     if (at == std::string_view::npos) break;
-    parts.push_back(text.substr(at + separator.size()));
+    add_part(parts, text.substr(at + separator.size()));
     text = text.substr(0, at);
   }
-  parts.push_back(text);
+  add_part(parts, text);
   std::reverse(parts.begin(), parts.end());
   return parts;
 }
@@ -321,12 +338,12 @@ std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends)
                           code == 0x2028 || code == 0x2029;
     if (is_break) {
       if (code == '\r' && next < text.size() && text[next] == '\n') ++next;
-      lines.push_back(text.substr(begin, (keep_ends ? next : at) - begin));
+      add_part(lines, text.substr(begin, (keep_ends ? next : at) - begin));
       begin = next;
     }
     at = next;
   }
-  if (begin < text.size()) lines.push_back(text.substr(begin));
+  if (begin < text.size()) add_part(lines, text.substr(begin));
   return lines;
 }
 

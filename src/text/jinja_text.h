@@ -25,6 +25,10 @@ std::int64_t count_characters(std::string_view text);
 /// The byte where the character with this number begins; the end for those behind it.
 std::size_t byte_of_character(std::string_view text, std::int64_t number);
 
+/// Where `part` first stands in `text`, from byte `from` on; npos where it does not. In linear time, whatever
+/// they are made of.
+std::size_t find_part(std::string_view text, std::string_view part, std::size_t from = 0);
+
 bool is_python_space(std::uint32_t code_point);
 bool is_alphabetic(std::uint32_t code_point);
 bool is_decimal(std::uint32_t code_point);

@@ -132,7 +132,7 @@ Value truncate_filter(Interpreter& interpreter, const Value& value, const Argume
   const Parameters given("truncate", arguments, {"length", "killwords", "end", "leeway"});
   const Value text = as_text(interpreter, value);
   const std::string end = given.has(2) ? given.text(2) : "...";
-  const std::int64_t length = given.whole(0, 255);
+  const std::int64_t length = std::min<std::int64_t>(given.whole(0, 255), Budget::kMaxTextBytes);
   const std::int64_t leeway = given.has_value(3) ? given.whole(3, 5) : 5;
   if (length < count_characters(end) || leeway < 0) fault("truncate: the length is too short");
   if (*length_of(text) <= length + std::min<std::int64_t>(leeway, Budget::kMaxTextBytes)) return value;

@@ -16,6 +16,11 @@ Value same_kind(Interpreter& interpreter, const Value& self, std::string text) {
   return Value::text(interpreter.budget(), std::move(text), self.text().is_markup);
 }
 
+/// For `rfind`, which takes the product of both lengths at worst.
+void spend_on_search_from_right(Interpreter& interpreter, const Value& self, std::string_view part) {
+  interpreter.budget().spend_on_bytes(self.str().size() * (part.size() / 16 + 1));
+}
+
 using Change = std::string (*)(std::string_view);
 template <Change change>
 Value changed_by(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
@@ -30,7 +35,7 @@ Value stripped_at(Interpreter& interpreter, const Value& self, const Arguments& 
   interpreter.budget().spend_on_bytes(self.str().size());
   if (!given.has_value(0)) return same_kind(interpreter, self, std::string(strip(self.str(), nullptr, side)));
   const std::string_view characters = given.text(0);
-  interpreter.budget().spend_on_bytes(std::min<std::size_t>(characters.size(), 1000) * self.str().size());
+  interpreter.budget().spend_on_bytes(characters.size() * self.str().size());
   return same_kind(interpreter, self, std::string(strip(self.str(), &characters, side)));
 }
 
@@ -54,6 +59,7 @@ Value split(Interpreter& interpreter, const Value& self, const Arguments& argume
         from_right ? split_at_space_from_right(self.str(), most) : split_at_space(self.str(), most));
   const std::string& separator = given.text(0);
   if (separator.empty()) fault("split: the separator is empty");
+  if (from_right) spend_on_search_from_right(interpreter, self, separator);
   return list_of(
       interpreter, self,
       from_right ? split_from_right_at(self.str(), separator, most) : split_at(self.str(), separator, most));
@@ -71,7 +77,8 @@ Value partition(Interpreter& interpreter, const Value& self, const Arguments& ar
   const std::string& text = self.str();
   const std::string& separator = given.text(0);
   if (separator.empty()) fault("partition: the separator is empty");
-  const std::size_t at = from_right ? text.rfind(separator) : text.find(separator);
+  if (from_right) spend_on_search_from_right(interpreter, self, separator);
+  const std::size_t at = from_right ? text.rfind(separator) : find_part(text, separator);
   std::string before = text;
   std::string found;
   std::string behind;
@@ -115,7 +122,9 @@ std::int64_t place_of(Interpreter& interpreter, const Value& self, const Argumen
   interpreter.budget().spend_on_bytes(self.str().size());
   const Window window = window_of(self, given);
   if (window.is_outside) return -1;
-  const std::size_t at = from_right ? window.text.rfind(given.text(0)) : window.text.find(given.text(0));
+  if (from_right) spend_on_search_from_right(interpreter, self, given.text(0));
+  const std::size_t at =
+      from_right ? window.text.rfind(given.text(0)) : find_part(window.text, given.text(0));
   if (at == std::string_view::npos) return -1;
   return window.begin + count_characters(window.text.substr(0, at));
 }
@@ -138,8 +147,8 @@ Value count(Interpreter& interpreter, const Value& self, const Arguments& argume
   const std::string& part = given.text(0);
   if (part.empty()) return Value::integer(count_characters(window.text) + 1);
   std::int64_t found = 0;
-  for (std::size_t at = window.text.find(part); at != std::string_view::npos;
-       at = window.text.find(part, at + part.size()))
+  for (std::size_t at = find_part(window.text, part); at != std::string_view::npos;
+       at = find_part(window.text, part, at + part.size()))
     ++found;
   return Value::integer(found);
 }
@@ -200,7 +209,7 @@ template <Placing placing>
 Value padded(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   const Parameters given("center", arguments, {"width", "fillchar"}, 1);
   const std::int64_t size = *length_of(self);
-  const std::int64_t width = given.whole(0, 0);
+  const std::int64_t width = std::max<std::int64_t>(given.whole(0, 0), 0);
   const std::string fill = given.has(1) ? given.text(1) : " ";
   if (count_characters(fill) != 1) fault("the fill character must be one character");
   const std::int64_t missing = std::max<std::int64_t>(width - size, 0);
@@ -219,7 +228,8 @@ Value padded(Interpreter& interpreter, const Value& self, const Arguments& argum
 Value zero_filled(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   const Parameters given("zfill", arguments, {"width"}, 1);
   const std::string& text = self.str();
-  const std::int64_t missing = std::max<std::int64_t>(given.whole(0, 0) - *length_of(self), 0);
+  const std::int64_t missing =
+      std::max<std::int64_t>(std::max<std::int64_t>(given.whole(0, 0), 0) - *length_of(self), 0);
   const std::size_t sign = text.starts_with('-') || text.starts_with('+') ? 1 : 0;
   TextBuilder out(interpreter.budget());
   out.append(std::string_view(text).substr(0, sign));
@@ -302,6 +312,7 @@ class FieldReader {
         fault("a format asks for value {}, which is not given", place);
       return arguments_.positional[place];
     }
+    interpreter_.budget().spend(arguments_.named.size());
     for (const auto& [key, value] : arguments_.named)
       if (key == name) return value;
     fault("a format asks for {}, which is not given", repr_of_text(name));

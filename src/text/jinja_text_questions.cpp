@@ -123,7 +123,7 @@ std::string replaced(Budget& budget, std::string_view text, std::string_view old
   }
   std::size_t begin = 0;
   for (std::int64_t done = 0; most < 0 || done < most; ++done) {
-    const std::size_t at = text.find(old, begin);
+    const std::size_t at = find_part(text, old, begin);
     if (at == std::string_view::npos) break;
     out.append(text.substr(begin, at - begin));
     out.append(replacement);

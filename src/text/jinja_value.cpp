@@ -55,9 +55,9 @@ std::int64_t Range::size() const {
   return 0;
 }
 
-Value Value::undefined(std::string message) {
+Value Value::undefined(Budget& budget, std::string message) {
   Value result(Kind::kUndefined);
-  result.shared_ = std::make_shared<const Undefined>(Undefined{std::move(message)});
+  result.shared_ = std::make_shared<const Undefined>(budget, std::move(message));
   return result;
 }
 
@@ -98,10 +98,10 @@ Value Value::view(const Value& dict, ViewKind kind) {
   return result;
 }
 
-Value Value::iterator(NextItem next, int depth) {
+Value Value::iterator(Budget& budget, NextItem next, int depth) {
   Value result(Kind::kIterator);
   result.int_ = checked_depth(depth + 1);
-  result.shared_ = std::make_shared<const Iterator>(Iterator{std::move(next)});
+  result.shared_ = std::make_shared<const Iterator>(budget, std::move(next));
   return result;
 }
 
@@ -124,9 +124,9 @@ Value Value::loop(std::shared_ptr<Loop> loop) {
   return result;
 }
 
-Value Value::function(const char* name, FunctionBody body, Value self) {
+Value Value::function(Budget& budget, const char* name, FunctionBody body, Value self) {
   Value result(Kind::kFunction);
-  result.shared_ = std::make_shared<const Function>(Function{name, body, std::move(self)});
+  result.shared_ = std::make_shared<const Function>(budget, name, body, std::move(self));
   return result;
 }
 
@@ -225,22 +225,40 @@ bool KeyLess::operator()(const Value& a, const Value& b) const {
   return compare_keys(a, b) < 0;
 }
 
-void require_hashable(const Value& value) {
-  switch (value.kind()) {
+namespace {
+
+constexpr std::size_t kMaxKeyValues = 256;
+
+/// Adds the bytes of a key, and counts the values that it is made of.
+void measure_key(const Value& key, std::size_t& values, std::size_t& bytes) {
+  if (++values > kMaxKeyValues) fault("a key of more than {} values", kMaxKeyValues);
+  switch (key.kind()) {
+    case Kind::kText:
+      bytes += key.str().size();
+      return;
     case Kind::kNone:
     case Kind::kBool:
     case Kind::kInt:
     case Kind::kFloat:
-    case Kind::kText:
     case Kind::kUndefined:
     case Kind::kRange:
       return;
     case Kind::kTuple:
-      for (const Value& item : value.items()) require_hashable(item);
+      for (const Value& item : key.items()) measure_key(item, values, bytes);
       return;
     default:
-      fault("a value of type {} cannot be a key", type_name(value));
+      fault("a value of type {} cannot be a key", type_name(key));
   }
+}
+
+}  // namespace
+
+void spend_on_key(Budget& budget, const Value& key) {
+  constexpr std::size_t kComparisons = 16;  // on the way to its place
+  std::size_t values = 0;
+  std::size_t bytes = 0;
+  measure_key(key, values, bytes);
+  budget.spend_on_bytes(kComparisons * bytes + values);
 }
 
 namespace {
@@ -262,7 +280,7 @@ std::size_t Dict::place_of(const Value& key) const {
 }
 
 const Value* Dict::find(const Value& key) const {
-  require_hashable(key);
+  spend_on_key(budget_, key);
   const std::size_t place = place_of(key);
   return place < entries_.size() ? &entries_[place].second : nullptr;
 }
@@ -277,7 +295,7 @@ const Value* Dict::find(std::string_view key) const {
 }
 
 void Dict::set(Value key, Value value) {
-  require_hashable(key);
+  spend_on_key(budget_, key);
   depth_ = checked_depth(std::max({depth_, 1 + value.depth(), 1 + key.depth()}));
   const std::size_t place = place_of(key);
   if (place < entries_.size()) {

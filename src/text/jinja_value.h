@@ -78,14 +78,19 @@ enum class ViewKind : std::uint8_t { kKeys, kValues, kItems };
 
 /// What an undefined value says when it is used.
 struct Undefined {
-  std::string message;
+  Undefined(Budget& budget, std::string the_message)
+      : charge(budget, sizeof(Undefined) + the_message.capacity()), message(std::move(the_message)) {}
+  const Charge charge;
+  const std::string message;
 };
 
 /// Gives one item after another, then nullopt.
 using NextItem = std::function<std::optional<Value>()>;
 
 struct Iterator {
-  NextItem next;
+  Iterator(Budget& budget, NextItem the_next) : charge(budget, 256), next(std::move(the_next)) {}
+  const Charge charge;
+  const NextItem next;
 };
 
 struct Namespace;
@@ -115,7 +120,7 @@ class Value {
     result.float_ = value;
     return result;
   }
-  static Value undefined(std::string message);
+  static Value undefined(Budget& budget, std::string message);
   static Value text(Budget& budget, std::string text, bool is_markup = false);
   static Value list(Budget& budget, std::vector<Value> items);
   static Value tuple(Budget& budget, std::vector<Value> items);
@@ -123,12 +128,12 @@ class Value {
   static Value range(Range range);
   static Value view(const Value& dict, ViewKind kind);
   /// @param depth  of the values that it goes over
-  static Value iterator(NextItem next, int depth);
+  static Value iterator(Budget& budget, NextItem next, int depth);
   static Value of(Namespace& name_space);
   static Value of(const Macro& macro);
   static Value loop(std::shared_ptr<Loop> loop);
   /// @param name  that of a string constant of the program
-  static Value function(const char* name, FunctionBody body, Value self);
+  static Value function(Budget& budget, const char* name, FunctionBody body, Value self);
 
   [[nodiscard]] Kind kind() const { return kind_; }
   [[nodiscard]] bool is(Kind kind) const { return kind_ == kind; }
@@ -186,9 +191,12 @@ class Value {
 };
 
 struct Value::Function {
-  const char* name = "";
-  FunctionBody body = nullptr;
-  Value self;
+  Function(Budget& budget, const char* the_name, FunctionBody the_body, Value the_self)
+      : charge(budget, sizeof(Function)), name(the_name), body(the_body), self(std::move(the_self)) {}
+  const Charge charge;
+  const char* const name;
+  const FunctionBody body;
+  const Value self;
 };
 
 /// Order of dict keys, by which equal keys of Python are equal: 1, 1.0 and True are.
@@ -223,8 +231,9 @@ class Dict {
   int depth_ = 1;
 };
 
-/// Throws `Fault` when Python could not hash it: only what it can may be a key.
-void require_hashable(const Value& value);
+/// Lets a value be a key: spends what comparing it with others takes. Throws `Fault` when Python could not
+/// hash it, and for tuples of very many values.
+void spend_on_key(Budget& budget, const Value& key);
 
 struct Namespace {
   explicit Namespace(Budget& budget) : attributes(budget) {}
