@@ -27,6 +27,7 @@ void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_needle(CLI::App& app);
 void add_needle_corpus(CLI::App& app);
+void add_task(CLI::App& app);
 void add_train(CLI::App& app);
 
 }  // namespace fathom::cli

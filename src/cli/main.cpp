@@ -46,6 +46,7 @@ int run_program(int argc, char** argv) {
   fathom::cli::add_inspect(app);
   fathom::cli::add_convert(app);
   fathom::cli::add_tokenize(app);
+  fathom::cli::add_task(app);
   fathom::cli::add_train(app);
   fathom::cli::add_bench(app);
   fathom::cli::add_compare(app);
