@@ -8,6 +8,8 @@
 #include "base/nearest_name.h"
 #include "posttrain/arithmetic_task.h"
 #include "posttrain/countdown_task.h"
+#include "posttrain/file_task.h"
+#include "posttrain/question_tasks.h"
 #include "posttrain/sorting_task.h"
 #include "posttrain/string_task.h"
 #include "posttrain/word_problem_task.h"
@@ -41,6 +43,9 @@ std::span<const TaskKind> task_kinds() {
       {"countdown", "reach a number with given ones", kCountdownOptions, make_countdown_task},
       {"sorting", "lists of words or numbers", kSortingOptions, make_sorting_task},
       {"strings", "small programs on strings and stacks", kStringOptions, make_string_task},
+      {"gsm8k", "grade-school mathematics", kGsm8kOptions, make_gsm8k_task},
+      {"exact", "questions in files, with one right answer", kExactOptions, make_exact_task},
+      {"choice", "questions in files, with choices", kProblemFileOptions, make_choice_task},
   };
   return kKinds;
 }
