@@ -230,5 +230,6 @@ def write(name, lines):
     print(name, len(lines), "cases,", sum(line[-1] for line in lines), "right")
 
 
-write("answers.json", answers())
-write("countdown.json", countdown())
+if __name__ == "__main__":
+    write("answers.json", answers())
+    write("countdown.json", countdown())

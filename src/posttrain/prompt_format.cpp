@@ -1,0 +1,69 @@
+#include "posttrain/prompt_format.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+
+namespace fathom {
+namespace {
+
+class PlainFormat : public PromptFormat {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "plain"; }
+  [[nodiscard]] std::string prompt(std::span<const ChatTurn> turns) const override {
+    std::string text;
+    for (const ChatTurn& turn : turns) {
+      if (!text.empty()) text += "\n\n";
+      if (turn.role == "user") text += "Question: ";
+      if (turn.role == "assistant") text += "Answer: ";
+      text += turn.content;
+    }
+    return text + "\nAnswer:";
+  }
+  [[nodiscard]] std::vector<std::string> stops() const override { return {"\nQuestion:"}; }
+};
+
+/// As DeepSeek-V3 and R1 have it in their chat templates.
+class DeepSeekFormat : public PromptFormat {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "deepseek"; }
+  [[nodiscard]] std::string prompt(std::span<const ChatTurn> turns) const override {
+    std::string text;
+    for (const ChatTurn& turn : turns) {
+      if (turn.role == "user") text += "<\xEF\xBD\x9CUser\xEF\xBD\x9C>";
+      if (turn.role == "assistant")
+        text +=
+            "<\xEF\xBD\x9C"
+            "Assistant\xEF\xBD\x9C>";
+      text += turn.content;
+      if (turn.role == "assistant")
+        text +=
+            "<\xEF\xBD\x9C"
+            "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>";
+    }
+    return text +
+           "<\xEF\xBD\x9C"
+           "Assistant\xEF\xBD\x9C>";
+  }
+};
+
+class BareFormat : public PromptFormat {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "none"; }
+  [[nodiscard]] std::string prompt(std::span<const ChatTurn> turns) const override {
+    std::string text;
+    for (const ChatTurn& turn : turns) text += turn.content + "\n";
+    return text;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name) {
+  if (name == "plain") return std::make_unique<PlainFormat>();
+  if (name == "deepseek") return std::make_unique<DeepSeekFormat>();
+  if (name == "none") return std::make_unique<BareFormat>();
+  throw UsageError(fmt::format("there is no prompt format \"{}\": plain, deepseek or none", printable(name)));
+}
+
+}  // namespace fathom

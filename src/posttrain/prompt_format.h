@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "posttrain/task.h"
+
+namespace fathom {
+
+/// How a chat becomes the text that a model continues, and what of its text is the answer.
+class PromptFormat {
+ public:
+  virtual ~PromptFormat() = default;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Up to where the assistant speaks. The tokenizer puts its own tokens (BOS) around it.
+  [[nodiscard]] virtual std::string prompt(std::span<const ChatTurn> turns) const = 0;
+  /// Text that ends an answer and is not part of it, beside the tokens that do.
+  [[nodiscard]] virtual std::vector<std::string> stops() const { return {}; }
+};
+
+/// "plain" (Question: ... Answer:), "deepseek" (DeepSeek's tokens for user and assistant), "none" (contents,
+/// a line each). Throws `UsageError` for any other name.
+std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name);
+
+}  // namespace fathom
