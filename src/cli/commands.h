@@ -21,6 +21,7 @@ void add_prepare(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
+void add_sft(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_imatrix(CLI::App& app);
 void add_inspect(CLI::App& app);
