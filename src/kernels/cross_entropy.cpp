@@ -98,7 +98,7 @@ constexpr std::int64_t kValuesPerItem = 16384;
 }  // namespace
 
 void cross_entropy(ThreadPool& pool, float* logits, const std::int32_t* targets, std::int64_t tokens,
-                   std::int64_t vocab, float scale, float* losses) {
+                   std::int64_t vocab, float scale, float* losses, const float* weights) {
   for (std::int64_t t = 0; t < tokens; ++t)
     require(targets[t] >= -1 && targets[t] < vocab, "target {} of token {} is outside the vocabulary of {}",
             targets[t], t, vocab);
@@ -114,9 +114,10 @@ void cross_entropy(ThreadPool& pool, float* logits, const std::int32_t* targets,
         continue;
       }
       const auto target = static_cast<std::size_t>(targets[t]);
-      losses[t] = static_cast<float>(scale != 0.0F
-                                         ? HWY_DYNAMIC_DISPATCH(RowLossAndGradient)(row, width, target, scale)
-                                         : HWY_DYNAMIC_DISPATCH(RowLoss)(row, width, target));
+      const float own_scale = weights != nullptr ? scale * weights[t] : scale;
+      losses[t] = static_cast<float>(
+          scale != 0.0F ? HWY_DYNAMIC_DISPATCH(RowLossAndGradient)(row, width, target, own_scale)
+                        : HWY_DYNAMIC_DISPATCH(RowLoss)(row, width, target));
     }
   });
 }

@@ -25,9 +25,11 @@ std::int64_t head_slice_rows(std::int64_t vocab);
 /// @param factor   of this loss in the total
 /// @param grads    receives factor · d(loss); `dweight` must be zeros or an earlier sum
 /// @param counted  receives the number of targets that are not -1
+/// @param weights  [tokens]: then the loss is the sum of the targets' cross-entropies times these, instead of
+///                 their mean
 /// With no target at all the loss is 0.
 double head_loss(const Context& context, const LinearWeight& head, const Tensor& normed,
                  std::span<const std::int32_t> targets, double factor, HeadGradients& grads,
-                 std::int64_t* counted);
+                 std::int64_t* counted, std::span<const float> weights = {});
 
 }  // namespace fathom

@@ -85,6 +85,9 @@ Tensor Stage::forward(const Context& context, const Batch& batch, Tensor input, 
               batch.targets.size() == batch.tokens.size(),
           "a batch of {} tokens with {} targets in sequences of {} tokens", batch.tokens.size(),
           batch.targets.size(), sequences.whole_tokens());
+  require(batch.weights.empty() || (batch.weights.size() == batch.tokens.size() && !sequences.are_shared()),
+          "a batch of {} tokens with {} weights: there must be as many, of whole sequences",
+          batch.tokens.size(), batch.weights.size());
   losses = {};
   if (saved != nullptr) {
     *saved = Saved{};
@@ -115,7 +118,7 @@ void Stage::predict(const Context& context, const Batch& batch, const Tensor& ou
     saved->output = output;
     const LossTargets targets(batch, 0);
     losses.main = targets.part * head_loss(context.without_fp8(), weights_.lm_head, state, targets.ids,
-                                           targets.part, gradients, &losses.targets);
+                                           targets.part, gradients, &losses.targets, batch.weights);
     saved->dnormed = gradients.dnormed;
   } else {
     states.push_back(state);
