@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <set>
 #include <string>
@@ -23,6 +24,15 @@ constexpr std::int32_t kNormal = 1;
 constexpr std::int32_t kUnused = 5;
 
 constexpr const char* kWholeTokenizer = "tokenizer.huggingface.json";
+constexpr const char* kToolTemplate = "tokenizer.chat_template.tool_use";
+
+// Tokens that chat templates know by name, and the keys of their ids.
+constexpr std::array<std::pair<const char*, const char*>, 5> kNamedTokens = {
+    {{"pad_token", "tokenizer.ggml.padding_token_id"},
+     {"unk_token", "tokenizer.ggml.unknown_token_id"},
+     {"sep_token", "tokenizer.ggml.seperator_token_id"},  // spelled so in files
+     {"cls_token", "tokenizer.ggml.cls_token_id"},
+     {"mask_token", "tokenizer.ggml.mask_token_id"}}};
 
 /// The keys of a tokenizer, with the file's name for messages.
 class TokenizerKeys {
@@ -69,6 +79,16 @@ class TokenizerKeys {
     if (!id || *id < 0 || std::cmp_greater_equal(*id, tokens.size()))
       reject(key, fmt::format("the id of one of {} tokens", tokens.size()));
     return tokens[static_cast<std::size_t>(*id)];
+  }
+
+  /// As `token`, of a key that only chat templates need: an id that is no token's is passed over.
+  [[nodiscard]] std::optional<std::string> token_if_known(std::string_view key,
+                                                          const std::vector<std::string>& tokens) const {
+    const GgufValue* value = metadata_.find(key);
+    const auto id = value == nullptr ? std::nullopt : integer_of(*value);
+    if (!id || *id < 0 || std::cmp_greater_equal(*id, tokens.size())) return std::nullopt;
+    const std::string& token = tokens[static_cast<std::size_t>(*id)];
+    return token.empty() ? std::nullopt : std::optional(token);
   }
 
   [[noreturn]] void reject(std::string_view key, std::string_view expected) const {
@@ -175,7 +195,11 @@ TokenizerSpec gguf_tokenizer_spec(const GgufFile& file) {
     spec.template_prefix.push_back(*spec.bos_token);
   if (keys.flag("tokenizer.ggml.add_eos_token") && spec.eos_token)
     spec.template_suffix.push_back(*spec.eos_token);
+  for (const auto& [name, key] : kNamedTokens)
+    if (const auto token = keys.token_if_known(key, spec.tokens))
+      spec.named_tokens.emplace_back(name, *token);
   if (const std::string* chat = keys.find_string("tokenizer.chat_template")) spec.chat_template = *chat;
+  if (const std::string* chat = keys.find_string(kToolTemplate)) spec.tool_chat_template = *chat;
   return spec;
 }
 
@@ -220,7 +244,12 @@ void add_gguf_tokenizer(const TokenizerSpec& spec, std::int64_t vocab_size, Gguf
     metadata.set("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(id_of(spec, *spec.eos_token)));
   metadata.set("tokenizer.ggml.add_bos_token", !spec.template_prefix.empty());
   metadata.set("tokenizer.ggml.add_eos_token", !spec.template_suffix.empty());
+  for (const auto& [name, token] : spec.named_tokens)
+    for (const auto& [known, key] : kNamedTokens)
+      if (name == known && std::ranges::find(spec.tokens, token) != spec.tokens.end())
+        metadata.set(key, static_cast<std::uint32_t>(id_of(spec, token)));
   if (!spec.chat_template.empty()) metadata.set("tokenizer.chat_template", spec.chat_template);
+  if (!spec.tool_chat_template.empty()) metadata.set(kToolTemplate, spec.tool_chat_template);
   if (!pre) metadata.set(kWholeTokenizer, tokenizer_json_text(spec));
 }
 

@@ -129,8 +129,9 @@ std::string_view stripped(std::string_view text, jinja::Side side) {
   return jinja::strip(text, nullptr, side);
 }
 
-/// Ends the text where the last message does.
-void cut_at_mark(std::string& text, std::string_view last) {
+/// Ends the chat where the last message does.
+void cut_at_mark(RenderedChat& chat, std::string_view last) {
+  std::string& text = chat.text;
   const std::string_view tag = stripped(kContinueTag, jinja::Side::kBoth);
   const std::size_t at = text.rfind(tag);
   require(at != std::string::npos && text.find(stripped(last, jinja::Side::kBoth)) != std::string::npos,
@@ -138,6 +139,10 @@ void cut_at_mark(std::string& text, std::string_view last) {
   const bool keeps_space = std::string_view(text).substr(at).starts_with(kContinueTag);
   text.resize(at);
   if (!keeps_space) text.resize(stripped(text, jinja::Side::kRight).size());
+  for (auto& [begin, end] : chat.generations) {
+    begin = std::min(begin, text.size());
+    end = std::min(end, text.size());
+  }
 }
 
 jinja::FormatTime time_formatter(const std::function<std::tm()>& local_time) {
@@ -210,7 +215,7 @@ RenderedChat ChatTemplate::render(const OrderedJson& messages, const ChatTemplat
     interpreter.define("add_generation_prompt", Value::boolean(options.add_generation_prompt));
   });
   RenderedChat rendered = finish(interpreter, state_->program, where);
-  if (last) cut_at_mark(rendered.text, *last);
+  if (last) cut_at_mark(rendered, *last);
   return rendered;
 }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/chat_format.h"
 #include "text/in_quotes.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
@@ -72,7 +73,7 @@ struct Tokenizer::State {
         pre_tokenizer(spec.pre_tokenizer, spec.name),
         bpe(spec, vocabulary),
         special(spec.tokens.size(), false),
-        chat_template(spec.chat_template) {
+        chat{spec.name, spec.chat_template, spec.tool_chat_template, {}} {
     for (const AddedToken& token : spec.added_tokens) {
       require(vocabulary.find_spelling(token.content) == token.id, "{}: added token {} is not token {}", name,
               in_quotes(token.content), token.id);
@@ -87,6 +88,9 @@ struct Tokenizer::State {
     for (const std::string& token : spec.template_suffix) suffix.push_back(id_of(token, "template's token"));
     if (spec.bos_token) bos = id_of(*spec.bos_token, "bos_token");
     if (spec.eos_token) eos = id_of(*spec.eos_token, "eos_token");
+    if (spec.bos_token) chat.special_tokens.emplace_back("bos_token", *spec.bos_token);
+    if (spec.eos_token) chat.special_tokens.emplace_back("eos_token", *spec.eos_token);
+    chat.special_tokens.insert(chat.special_tokens.end(), spec.named_tokens.begin(), spec.named_tokens.end());
   }
 
   void require_id(std::int64_t id) const {
@@ -106,7 +110,7 @@ struct Tokenizer::State {
   std::vector<std::int32_t> suffix;
   std::optional<std::int32_t> bos;
   std::optional<std::int32_t> eos;
-  std::string chat_template;
+  ChatSource chat;
   mutable ScratchPool scratches;
 };
 
@@ -224,7 +228,11 @@ std::optional<std::int32_t> Tokenizer::eos() const {
 }
 
 const std::string& Tokenizer::chat_template() const {
-  return state_->chat_template;
+  return state_->chat.chat_template;
+}
+
+const ChatSource& Tokenizer::chat_source() const {
+  return state_->chat;
 }
 
 std::string StreamDecoder::push(std::int32_t id) {

@@ -11,6 +11,7 @@
 
 namespace fathom {
 
+struct ChatSource;
 struct TokenizerSpec;
 
 /// Text to token ids and back: byte-level BPE as a Hugging Face `tokenizer.json` describes it, with the ids
@@ -47,6 +48,8 @@ class Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> eos() const;
   /// Jinja source; empty when the folder has none.
   [[nodiscard]] const std::string& chat_template() const;
+  /// What a `ChatFormat` is made of.
+  [[nodiscard]] const ChatSource& chat_source() const;
 
  private:
   struct State;

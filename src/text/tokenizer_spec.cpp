@@ -307,22 +307,28 @@ std::optional<std::string> read_config_token(const Node& node, const char* key) 
   return value.json.is_object() ? value.at("content").text() : value.text();
 }
 
-// A string, or a list of named templates of which "default" is the one for chats.
-std::string read_chat_template(const Node& node) {
-  if (!node.has("chat_template")) return "";
+// A string, or a list of named templates, of which "default" and "tool_use" are those for chats.
+void read_chat_templates(const Node& node, TokenizerSpec& spec) {
+  if (!node.has("chat_template")) return;
   const Node value = node.at("chat_template");
-  if (!value.json.is_array()) return value.text();
-  for (const Node& item : value.items()) {
-    if (item.at("name").text() == "default") return item.at("template").text();
+  if (!value.json.is_array()) {
+    spec.chat_template = value.text();
+    return;
   }
-  return "";
+  for (const Node& item : value.items()) {
+    const std::string& name = item.at("name").text();
+    if (name == "default") spec.chat_template = item.at("template").text();
+    if (name == "tool_use") spec.tool_chat_template = item.at("template").text();
+  }
 }
 
 void read_config(const Node& node, TokenizerSpec& spec) {
   require(node.json.is_object(), "{}: expected an object", node.where);
   spec.bos_token = read_config_token(node, "bos_token");
   spec.eos_token = read_config_token(node, "eos_token");
-  spec.chat_template = read_chat_template(node);
+  for (const char* name : {"pad_token", "unk_token", "sep_token", "cls_token", "mask_token"})
+    if (const auto token = read_config_token(node, name)) spec.named_tokens.emplace_back(name, *token);
+  read_chat_templates(node, spec);
   // As `transformers` does: where the config speaks of either, it replaces the file's own template.
   if (!node.has("add_bos_token") && !node.has("add_eos_token")) return;
   spec.template_prefix.clear();
@@ -372,7 +378,14 @@ TokenizerSpec read_tokenizer_spec(const std::filesystem::path& folder_or_file) {
   const std::filesystem::path config = file.parent_path() / "tokenizer_config.json";
   std::optional<std::string> config_text;
   if (std::filesystem::exists(config)) config_text = read_text_file(config, kMaxFileBytes);
-  return parse_tokenizer_spec(read_text_file(file, kMaxFileBytes), config_text, file.string());
+  TokenizerSpec spec = parse_tokenizer_spec(read_text_file(file, kMaxFileBytes), config_text, file.string());
+  const auto replace = [&](const std::filesystem::path& name, std::string& chat_template) {
+    const std::filesystem::path path = file.parent_path() / name;
+    if (std::filesystem::exists(path)) chat_template = read_text_file(path, kMaxFileBytes);
+  };
+  replace("chat_template.jinja", spec.chat_template);
+  replace(std::filesystem::path("additional_chat_templates") / "tool_use.jinja", spec.tool_chat_template);
+  return spec;
 }
 
 }  // namespace fathom

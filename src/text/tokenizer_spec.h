@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -67,7 +68,11 @@ struct TokenizerSpec {
   std::vector<std::string> template_suffix;
   std::optional<std::string> bos_token;
   std::optional<std::string> eos_token;
-  std::string chat_template;  // Jinja; empty when there is none
+  std::string chat_template;       // Jinja; empty when there is none
+  std::string tool_chat_template;  // Jinja of chats with tools; empty: the same
+  /// Those beside BOS and EOS that templates know by name: pad_token, unk_token, sep_token, cls_token,
+  /// mask_token.
+  std::vector<std::pair<std::string, std::string>> named_tokens;
 };
 
 /// Reads a `tokenizer.json` (byte-level BPE). Whatever it asks for that would change ids and is not
@@ -76,7 +81,9 @@ struct TokenizerSpec {
 TokenizerSpec parse_tokenizer_spec(std::string_view tokenizer_text,
                                    const std::optional<std::string>& config_text, std::string_view name);
 
-/// The same from a folder with `tokenizer.json`, or from such a file with the config beside it.
+/// The same from a folder with `tokenizer.json`, or from such a file with the config beside it. A
+/// `chat_template.jinja` there goes before the config's template, as does `tool_use.jinja` in
+/// `additional_chat_templates`.
 TokenizerSpec read_tokenizer_spec(const std::filesystem::path& folder_or_file);
 
 /// The pattern of GPT-2, which `ByteLevel` with `use_regex` cuts by.

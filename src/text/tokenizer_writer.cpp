@@ -169,7 +169,14 @@ std::string tokenizer_config_json_text(const TokenizerSpec& spec) {
     json["add_bos_token"] = add_bos;
     json["add_eos_token"] = add_eos;
   }
-  if (!spec.chat_template.empty()) json["chat_template"] = spec.chat_template;
+  for (const auto& [name, token] : spec.named_tokens) json[name] = token;
+  if (!spec.tool_chat_template.empty()) {
+    json["chat_template"] =
+        OrderedJson::array({{{"name", "default"}, {"template", spec.chat_template}},
+                            {{"name", "tool_use"}, {"template", spec.tool_chat_template}}});
+  } else if (!spec.chat_template.empty()) {
+    json["chat_template"] = spec.chat_template;
+  }
   return json.dump(2) + "\n";
 }
 

@@ -54,6 +54,29 @@ TEST(TokenizeTest, ShowsIdsBesideTheirText) {
   EXPECT_EQ(result.err, "3 tokens\n");
 }
 
+TEST(TokenizeTest, ConversationsAreWrittenAsTheTemplateSays) {
+  const TemporaryFolder folder;
+  const std::string chat = (folder.path() / "chat.json").string();
+  const std::string jinja = (folder.path() / "a.jinja").string();
+  write_file_atomically(chat, R"({"messages": [{"role": "user", "content": "Hi <eos>"}], "tools": [1],
+                                  "chat_template_kwargs": {"x": "y"}})");
+  write_file_atomically(jinja,
+                        "{{ bos_token }}{{ messages[0].content }}{{ tools }}{{ x }}"
+                        "{% if add_generation_prompt %}>{% endif %}");
+  const std::string text = "<bos>Hi <eos>[1]y>";
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "tokenize", small(), "--chat", chat, "--chat-template", jinja, "--add-generation-prompt"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_fathom(arguments).out;
+  };
+  EXPECT_EQ(run({"--render"}), text);
+  EXPECT_EQ(run({"--render", "--json"}), Json(text).dump() + "\n");
+  EXPECT_EQ(run({"--json"}), Json(Tokenizer::load(small()).encode(text, false)).dump() + "\n");
+  write_file_atomically(chat, R"([{"role": "user"}])");
+  EXPECT_EQ(run_fathom({"tokenize", small(), "--chat", chat, "--render"}).out, "[{'role': 'user'}]");
+}
+
 TEST(TokenizeTest, FailuresAreOneLine) {
   EXPECT_CLEAN_FAILURE(run_fathom({"tokenize", small(), "--decode", "1,999999"}), 1,
                        "there is no token 999999");
@@ -63,6 +86,8 @@ TEST(TokenizeTest, FailuresAreOneLine) {
   EXPECT_CLEAN_FAILURE(run_fathom({"tokenize", small(), "--file", "/nonexistent"}), 1, "/nonexistent");
   EXPECT_CLEAN_FAILURE(run_fathom({"tokenize", "/nonexistent", "--text", "a"}), 1, "/nonexistent");
   EXPECT_CLEAN_FAILURE(run_fathom({"tokenize"}), 2, "model");
+  EXPECT_CLEAN_FAILURE(run_fathom({"tokenize", small(), "--render"}), 2, "--chat");
+  EXPECT_CLEAN_FAILURE(run_fathom({"tokenize", small(), "--chat", "/nonexistent"}), 1, "/nonexistent");
 }
 
 }  // namespace

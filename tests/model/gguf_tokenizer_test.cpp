@@ -72,6 +72,7 @@ TEST_F(GgufTokenizerTest, DeepSeekV3GivesTheIdsOfItsTokenizerJson) {
     EXPECT_FALSE(metadata.contains("tokenizer.huggingface.json"));
   });
   EXPECT_EQ(read.chat_template, spec.chat_template);
+  EXPECT_EQ(read.named_tokens, spec.named_tokens);
   const Tokenizer expected(spec);
   const Tokenizer got(read);
   EXPECT_EQ(got.bos(), expected.bos());
@@ -120,6 +121,23 @@ TokenizerSpec small_spec() {
   spec.added_tokens = {end};
   spec.eos_token = "<end>";
   return spec;
+}
+
+TEST_F(GgufTokenizerTest, ChatTemplatesAndTheTokensThatTheyNameAreKept) {
+  TokenizerSpec spec = small_spec();
+  spec.chat_template = "{{ messages }}";
+  spec.tool_chat_template = "{{ tools }}";
+  spec.named_tokens = {{"pad_token", "<end>"}, {"unk_token", "not a token"}};
+  TokenizerSpec read = through_gguf(spec, 8);
+  EXPECT_EQ(read.chat_template, spec.chat_template);
+  EXPECT_EQ(read.tool_chat_template, spec.tool_chat_template);
+  EXPECT_THAT(read.named_tokens, testing::ElementsAre(testing::Pair("pad_token", "<end>")));
+  read = through_gguf(spec, 8, [](GgufMetadata& metadata) {
+    metadata.set("tokenizer.ggml.padding_token_id",
+                 std::uint32_t{7});  // a token that only fills the vocabulary
+    metadata.set("tokenizer.ggml.mask_token_id", std::uint32_t{0xFFFFFFFF});
+  });
+  EXPECT_THAT(read.named_tokens, testing::IsEmpty());
 }
 
 TEST_F(GgufTokenizerTest, OtherTokenizersTravelWhole) {

@@ -105,7 +105,9 @@ TEST(ChatTemplateTest, LastMessageGoesOn) {
   options.continue_final_message = true;
   const auto messages =
       OrderedJson::parse(R"([{"role": "user", "content": "A"}, {"role": "assistant", "content": "The "}])");
-  EXPECT_EQ(chat_template.render(messages, options).text, "<|user|>A\n<|assistant|>The ");
+  const RenderedChat chat = chat_template.render(messages, options);
+  EXPECT_EQ(chat.text, "<|user|>A\n<|assistant|>The ");
+  EXPECT_THAT(chat.generations, ElementsAre(Pair(23, 27)));
   options.add_generation_prompt = true;
   EXPECT_EQ(error_of([&] { (void)chat_template.render(messages, options); }),
             "t: either the last message is continued, or an answer begins: not both");
