@@ -9,6 +9,7 @@
 #include "posttrain/arithmetic_task.h"
 #include "posttrain/countdown_task.h"
 #include "posttrain/file_task.h"
+#include "posttrain/program_task.h"
 #include "posttrain/question_tasks.h"
 #include "posttrain/sorting_task.h"
 #include "posttrain/string_task.h"
@@ -46,6 +47,8 @@ std::span<const TaskKind> task_kinds() {
       {"gsm8k", "grade-school mathematics", kGsm8kOptions, make_gsm8k_task},
       {"exact", "questions in files, with one right answer", kExactOptions, make_exact_task},
       {"choice", "questions in files, with choices", kProblemFileOptions, make_choice_task},
+      {"program", "programs to be written, run on their tests in a sandbox", kProgramOptions,
+       make_program_task},
   };
   return kKinds;
 }
