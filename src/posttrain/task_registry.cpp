@@ -8,6 +8,7 @@
 #include "base/nearest_name.h"
 #include "posttrain/arithmetic_task.h"
 #include "posttrain/countdown_task.h"
+#include "posttrain/external_task.h"
 #include "posttrain/file_task.h"
 #include "posttrain/program_task.h"
 #include "posttrain/question_tasks.h"
@@ -49,6 +50,7 @@ std::span<const TaskKind> task_kinds() {
       {"choice", "questions in files, with choices", kProblemFileOptions, make_choice_task},
       {"program", "programs to be written, run on their tests in a sandbox", kProgramOptions,
        make_program_task},
+      {"external", "questions in files, judged by another program", kExternalOptions, make_external_task},
   };
   return kKinds;
 }
