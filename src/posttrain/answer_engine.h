@@ -55,6 +55,9 @@ class AnswerEngine {
   AnswerEngine(const AnswerEngine&) = delete;
   AnswerEngine& operator=(const AnswerEngine&) = delete;
 
+  /// Tokens that prompt and answer may have together.
+  [[nodiscard]] std::int64_t max_positions() const { return model_.config.max_position_embeddings; }
+
   /// Answers what `next` gives until it gives nothing, and calls `on_answer` with each as it is done; both on
   /// this thread. Throws `Error` where a prompt cannot be answered or the model fails.
   /// @param goes_on  asked between answers, some times a second; false: those under way are given up

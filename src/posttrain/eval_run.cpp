@@ -60,6 +60,100 @@ class EvalQueue {
   Item at_;
 };
 
+/// The questions and answers of one call of `run_eval`.
+class EvalRound {
+ public:
+  EvalRound(const Tokenizer& tokenizer, const PromptFormat& format,
+            const std::vector<std::unique_ptr<Task>>& tasks, const EvalSettings& settings,
+            const EvalPlan& plan, std::int64_t max_positions, EvalLog& log)
+      : tokenizer_(tokenizer),
+        format_(format),
+        tasks_(tasks),
+        settings_(settings),
+        split_(split_of(settings.split)),
+        max_positions_(max_positions),
+        log_(log),
+        queue_(tasks, settings, plan) {
+    EvalQueue missing = queue_;
+    progress_.all = progress_.done = queue_.all();
+    while (missing.next(log)) --progress_.done;
+  }
+
+  [[nodiscard]] const EvalProgress& progress() const { return progress_; }
+
+  std::optional<AnswerRequest> next() {
+    while (const auto item = queue_.next(log_)) {
+      Asked asked{*item, tasks_[item->task]->problem(split_, settings_.seed, item->index)};
+      AnswerRequest request;
+      request.prompt = tokenizer_.encode(format_.prompt(asked.problem.turns) + settings_.prefix);
+      if (std::ssize(request.prompt) >= max_positions_) {
+        // One such problem must not end the evaluation of all others.
+        GivenAnswer none;
+        none.reason = StopReason::context_full;
+        receive(std::move(asked), std::move(none));
+        continue;
+      }
+      request.id = next_id_++;
+      request.prefix = settings_.prefix;
+      request.think_tokens = settings_.think_tokens;
+      request.options.max_tokens = settings_.max_tokens;
+      request.options.stop = format_.stops();
+      request.options.sampling.temperature = item->sample < 0 ? 0 : settings_.temperature;
+      request.options.sampling.top_p = settings_.top_p;
+      request.options.sampling.seed =
+          checksum(fmt::format("{} {} {} {}", settings_.seed, asked.problem.id(), item->index, item->sample));
+      asked_.emplace(request.id, std::move(asked));
+      return request;
+    }
+    return std::nullopt;
+  }
+
+  void receive(GivenAnswer answer) {
+    const auto asked = asked_.find(answer.id);
+    receive(std::move(asked->second), std::move(answer));
+    asked_.erase(asked);
+  }
+
+ private:
+  struct Asked {
+    EvalQueue::Item item;
+    Problem problem;
+  };
+
+  void receive(Asked asked, GivenAnswer answer) {
+    const Task& task = *tasks_[asked.item.task];
+    EvalSample sample;
+    sample.reward = task.score(asked.problem, {answer.text, answer.tokens});
+    sample.task = task.name();
+    sample.index = asked.item.index;
+    sample.sample = asked.item.sample;
+    sample.id = asked.problem.id();
+    sample.question = asked.problem.question();
+    sample.reference = asked.problem.reference;
+    sample.text = std::move(answer.text);
+    sample.tokens = answer.tokens;
+    sample.reason = stop_reason_name(answer.reason);
+    sample.was_cut = answer.was_cut;
+    progress_.right += sample.reward.accuracy >= 1 ? 1 : 0;
+    progress_.new_tokens += sample.tokens;
+    ++progress_.new_answers;
+    ++progress_.done;
+    log_.append(std::move(sample));
+  }
+
+  const Tokenizer& tokenizer_;
+  const PromptFormat& format_;
+  const std::vector<std::unique_ptr<Task>>& tasks_;
+  const EvalSettings& settings_;
+  Split split_;
+  std::int64_t max_positions_;
+  EvalLog& log_;
+  EvalQueue queue_;
+  EvalProgress progress_;
+  std::map<std::size_t, Asked> asked_;  // by the request's id
+  std::size_t next_id_ = 0;
+};
+
 }  // namespace
 
 std::int64_t eval_problems(const Task& task, Split split, std::int64_t count) {
@@ -73,61 +167,10 @@ std::int64_t eval_problems(const Task& task, Split split, std::int64_t count) {
 void run_eval(AnswerEngine& engine, const Tokenizer& tokenizer, const PromptFormat& format,
               const std::vector<std::unique_ptr<Task>>& tasks, const EvalSettings& settings,
               const EvalPlan& plan, EvalLog& log, const std::function<bool(const EvalProgress&)>& goes_on) {
-  struct Asked {
-    EvalQueue::Item item;
-    Problem problem;
-  };
-  EvalQueue queue(tasks, settings, plan);
-  EvalQueue counting(tasks, settings, plan);
-  EvalProgress progress;
-  progress.all = queue.all();
-  std::int64_t missing = 0;
-  while (counting.next(log)) ++missing;
-  progress.done = progress.all - missing;
-  const Split split = split_of(settings.split);
-  std::map<std::size_t, Asked> asked;  // by the request's id
-  std::size_t next_id = 0;
-  const auto next = [&]() -> std::optional<AnswerRequest> {
-    const auto item = queue.next(log);
-    if (!item) return std::nullopt;
-    Problem problem = tasks[item->task]->problem(split, settings.seed, item->index);
-    AnswerRequest request;
-    request.id = next_id++;
-    request.prompt = tokenizer.encode(format.prompt(problem.turns) + settings.prefix);
-    request.prefix = settings.prefix;
-    request.think_tokens = settings.think_tokens;
-    request.options.max_tokens = settings.max_tokens;
-    request.options.stop = format.stops();
-    request.options.sampling.temperature = item->sample < 0 ? 0 : settings.temperature;
-    request.options.sampling.top_p = settings.top_p;
-    request.options.sampling.seed =
-        checksum(fmt::format("{} {} {} {}", settings.seed, problem.id(), item->index, item->sample));
-    asked.emplace(request.id, Asked{*item, std::move(problem)});
-    return request;
-  };
-  const auto on_answer = [&](GivenAnswer answer) {
-    Asked one = std::move(asked.at(answer.id));
-    asked.erase(answer.id);
-    const Task& task = *tasks[one.item.task];
-    EvalSample sample;
-    sample.reward = task.score(one.problem, {answer.text, answer.tokens});
-    sample.task = task.name();
-    sample.index = one.item.index;
-    sample.sample = one.item.sample;
-    sample.id = one.problem.id();
-    sample.question = one.problem.question();
-    sample.reference = one.problem.reference;
-    sample.text = std::move(answer.text);
-    sample.tokens = answer.tokens;
-    sample.reason = stop_reason_name(answer.reason);
-    sample.was_cut = answer.was_cut;
-    progress.right += sample.reward.accuracy >= 1 ? 1 : 0;
-    progress.new_tokens += sample.tokens;
-    ++progress.new_answers;
-    ++progress.done;
-    log.append(std::move(sample));
-  };
-  engine.answer_all(next, on_answer, [&] { return goes_on(progress); });
+  EvalRound round(tokenizer, format, tasks, settings, plan, engine.max_positions(), log);
+  engine.answer_all([&] { return round.next(); },
+                    [&](GivenAnswer answer) { round.receive(std::move(answer)); },
+                    [&] { return goes_on(round.progress()); });
 }
 
 }  // namespace fathom

@@ -96,10 +96,21 @@ TEST_F(EvalRunTest, ThinkingIsCutAtItsBudgetAndTheAnswerFollows) {
   EXPECT_TRUE(uncut.text.starts_with(cut.substr(0, cut.find("\n</think>"))));
 }
 
+TEST_F(EvalRunTest, APromptThatDoesNotFitIsAWrongAnswerAndNoEnd) {
+  tasks_.push_back(make_task("sorting:items=words,min-length=50,max-length=50"));
+  run("long.jsonl", {.count = 2, .samples = 0, .greedy = true}, 2);
+  const std::vector<EvalSample> samples = read_eval_record(folder_.path() / "long.jsonl").samples;
+  EXPECT_EQ(samples.size(), 6U);
+  for (const EvalSample& one : samples)
+    if (one.task == tasks_.back()->name()) {
+      EXPECT_EQ(one.reason, "context_full");
+      EXPECT_EQ(one.reward.accuracy, 0);
+    }
+}
+
 TEST_F(EvalRunTest, WhatCannotBeAnsweredIsSaid) {
   tasks_.clear();
-  tasks_.push_back(make_task("sorting:items=words,min-length=50,max-length=50"));
-  EXPECT_THAT(error_of([&] { run("long.jsonl", {.count = 1}, 1); }), HasSubstr("context"));
+  tasks_.push_back(make_task("words"));
   EXPECT_THAT(error_of([&] { run("all.jsonl", {.count = 0}, 1); }),
               HasSubstr("has no end: say how many problems, as --count 200"));
   EXPECT_THAT(error_of([] { make_prompt_format("chatml"); }), HasSubstr("plain, deepseek or none"));
