@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/ordered_json.h"
+#include "posttrain/learned_text.h"
 #include "posttrain/line_file.h"
+#include "posttrain/named_template.h"
 #include "train/document_tokens.h"
 #include "train/prepare.h"
 
@@ -19,13 +21,18 @@ namespace {
 
 constexpr std::uint64_t kLargestTokenizer = 256U << 20U;
 
-/// The folder's tokenizer_config.json with this chat template.
-void put_template(const std::filesystem::path& folder, const std::string& source) {
+/// The folder's tokenizer_config.json with these chat templates.
+void put_templates(const std::filesystem::path& folder, const ChatSource& source) {
   const std::filesystem::path file = folder / "tokenizer_config.json";
   OrderedJson config = OrderedJson::object();
   if (std::filesystem::is_regular_file(file))
     config = OrderedJson::parse(read_text_file(file, kLargestTokenizer));  // has been read as the tokenizer's
-  config["chat_template"] = source;
+  if (source.tool_template.empty()) {
+    config["chat_template"] = source.chat_template;
+  } else {
+    config["chat_template"] = {{{"name", "default"}, {"template", source.chat_template}},
+                               {{"name", "tool_use"}, {"template", source.tool_template}}};
+  }
   write_file_atomically(file, config.dump(2) + "\n");
 }
 
@@ -33,7 +40,7 @@ void put_template(const std::filesystem::path& folder, const std::string& source
 
 SampleSet::Sample chat_sample(const Tokenizer& tokenizer, const ChatFormat& format, const ChatRecord& chat,
                               std::string_view where) {
-  const ChatFormat::Learned learned = format.learned(chat, where);
+  const LearnedText learned = learned_text(format, chat, where);
   // The template has said where a text begins: the tokenizer is not to say it again.
   SampleSet::Sample sample{tokenizer.encode(learned.text, false), {}};
   std::size_t begin = 0;
@@ -62,8 +69,10 @@ DataManifest prepare_chats(const ChatDataOptions& options,
           "{}: holds prepared data already: choose another folder, or remove it", options.output.string());
   install_tokenizer(options.tokenizer, options.output);
   const Tokenizer tokenizer = Tokenizer::load(options.output);
-  const ChatFormat format(tokenizer, options.chat_template);
-  put_template(options.output, format.source());
+  // The model's folder may have templates in files of their own, which a data folder has not.
+  const ChatSource source = named_chat_source(Tokenizer::load(options.tokenizer), options.chat_template);
+  const ChatFormat format(source);
+  put_templates(options.output, source);
 
   DataManifest manifest;
   manifest.vocab_size = tokenizer.vocab_size();

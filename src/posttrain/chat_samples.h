@@ -7,7 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "posttrain/chat_format.h"
+#include "posttrain/conversation_json.h"
+#include "text/chat_format.h"
 #include "text/tokenizer.h"
 #include "train/data_manifest.h"
 #include "train/sample_set.h"
@@ -23,7 +24,7 @@ SampleSet::Sample chat_sample(const Tokenizer& tokenizer, const ChatFormat& form
 struct ChatDataOptions {
   std::vector<std::filesystem::path> files;  // JSON lines, see `chat_record`
   std::filesystem::path tokenizer;           // folder of the model
-  std::string chat_template;                 // see `ChatFormat`
+  std::string chat_template;                 // see `named_chat_source`
   std::filesystem::path output;              // the data folder to make
   double held_out = 0.02;                    // part of the chats, chosen by their texts
 };

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "posttrain/named_template.h"
 #include "support/error_text.h"
 #include "support/shared_data.h"
 #include "text/bpe_trainer.h"
@@ -51,9 +52,10 @@ class ChatSamplesTest : public testing::Test {
   std::string bos_ = std::string(tokenizer_.token_bytes(tokenizer_.bos().value()));
   std::string eos_ = std::string(tokenizer_.token_bytes(tokenizer_.eos().value()));
 
-  ChatFormat format(const std::string& source) {
+  ChatFormat named(std::string_view name) const { return ChatFormat(named_chat_source(tokenizer_, name)); }
+  ChatFormat format(const std::string& source) const {
     write_file_atomically(folder_.path() / "template.jinja", source);
-    return {tokenizer_, (folder_.path() / "template.jinja").string()};
+    return named((folder_.path() / "template.jinja").string());
   }
 };
 
@@ -63,13 +65,14 @@ constexpr const char* kChat = R"({"messages": [
 
 TEST_F(ChatSamplesTest, OfThePlainTemplateAnswersAreLearnedWithTheirEnds) {
   EXPECT_EQ(
-      marked(tokenizer_, {tokenizer_, "plain"}, kChat),
+      marked(tokenizer_, named("plain"), kChat),
       bos_ + "Be brief.\n\nQuestion: 1+1\nAnswer:[ 2" + eos_ + "]\n\nQuestion: 1+2\nAnswer:[ 3" + eos_ + "]");
 }
 
 TEST_F(ChatSamplesTest, ThePlainTemplateAsksAsItTeaches) {
-  const ChatFormat plain(tokenizer_, "plain");
-  EXPECT_EQ(plain.prompt(OrderedJson::parse(R"([{"role": "user", "content": "1+1"}])")),
+  ChatTemplateOptions asks;
+  asks.add_generation_prompt = true;
+  EXPECT_EQ(named("plain").render(OrderedJson::parse(R"([{"role": "user", "content": "1+1"}])"), asks).text,
             bos_ + "Question: 1+1\nAnswer:");
 }
 
@@ -80,7 +83,7 @@ TEST_F(ChatSamplesTest, LearnsTheTokensThatTransformersSays) {
   std::size_t learned = 0;
   for (const Json& golden : goldens) {
     write_file_atomically(folder_.path() / "template.jinja", golden["template"].get<std::string>());
-    const ChatFormat format(tokenizer, (folder_.path() / "template.jinja").string());
+    const ChatFormat format(named_chat_source(tokenizer, (folder_.path() / "template.jinja").string()));
     const ChatRecord chat{OrderedJson::parse(golden["messages"].dump()), {}};
     const SampleSet::Sample sample = chat_sample(tokenizer, format, chat, "golden");
     EXPECT_EQ(sample.tokens, golden["tokens"].get<std::vector<std::int32_t>>()) << golden["name"];
@@ -121,7 +124,7 @@ TEST_F(ChatSamplesTest, ATemplateThatHidesAnswersIsNamedWithTheLine) {
 }
 
 TEST_F(ChatSamplesTest, AModelWithoutATemplateNeedsOneNamed) {
-  EXPECT_THAT(error_of([&] { const ChatFormat none(tokenizer_, ""); }), HasSubstr("--chat-template"));
+  EXPECT_THAT(error_of([&] { (void)named(""); }), HasSubstr("--chat-template"));
 }
 
 TEST_F(ChatSamplesTest, AFolderOfChatsIsMadeOnceAndNamesWrongLines) {
