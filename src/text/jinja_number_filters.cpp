@@ -95,7 +95,7 @@ std::int64_t truncated(double value) {
 
 Value int_filter(Interpreter& /*interpreter*/, const Value& value, const Arguments& arguments) {
   const Parameters given("int", arguments, {"default", "base"});
-  const Value otherwise = given.value_or(0, Value::integer(0));
+  Value otherwise = given.value_or(0, Value::integer(0));
   if (value.is_undefined()) refuse_undefined(value);
   if (value.is_integral()) return Value::integer(value.integer());
   double number = 0;

@@ -36,8 +36,8 @@ class Parameters {
   /// Whether it is given, and not None.
   [[nodiscard]] bool has_value(std::size_t place) const { return has(place) && !values_[place]->is_none(); }
   [[nodiscard]] const Value& operator[](std::size_t place) const { return *values_[place]; }
-  [[nodiscard]] Value value_or(std::size_t place, Value otherwise) const {
-    return has(place) ? *values_[place] : std::move(otherwise);
+  [[nodiscard]] Value value_or(std::size_t place, const Value& otherwise) const {
+    return has(place) ? *values_[place] : otherwise;
   }
   [[nodiscard]] bool flag(std::size_t place, bool otherwise) const {
     return has(place) ? is_true(*values_[place]) : otherwise;
