@@ -76,7 +76,7 @@ class AnswerEngine::Round {
     Asked asked = std::move(under_way_.at(done.first));
     under_way_.erase(done.first);
     require(done.second.error.empty(), "{}", done.second.error);
-    receive(done.first, std::move(asked), std::move(done.second.answer));
+    receive(done.first, std::move(asked), done.second.answer);
   }
 
  private:
@@ -104,7 +104,7 @@ class AnswerEngine::Round {
     under_way_.emplace(key, std::move(asked));
   }
 
-  void receive(std::size_t key, Asked asked, Answer answer) {
+  void receive(std::size_t key, Asked asked, const Answer& answer) {
     asked.text += answer.text;
     asked.tokens += std::ssize(answer.tokens);
     const bool is_first_part =

@@ -50,7 +50,7 @@ std::string without_leading_zeros(std::string digits) {
   return digits.empty() ? "0" : digits;
 }
 
-std::string signed_value(bool is_negative, std::string magnitude) {
+std::string signed_value(bool is_negative, const std::string& magnitude) {
   return is_negative && magnitude != "0" ? "-" + magnitude : magnitude;
 }
 
@@ -64,7 +64,7 @@ std::string fraction_value(bool is_negative, const std::string& digits, const st
   const std::uint64_t common = std::gcd(numerator, below);
   std::string text = std::to_string(numerator / common);
   if (below != common) text += "/" + std::to_string(below / common);
-  return signed_value(is_negative, std::move(text));
+  return signed_value(is_negative, text);
 }
 
 /// @param whole, fraction  digits before and behind the point; either may be empty

@@ -78,7 +78,7 @@ class ArithmeticTask : public GeneratedTask {
     if (depth == 0) return number(random_between(rng, 0, largest_));
     char sign = random_item(rng, operators_);
     Expression left = expression(rng, depth - 1, steps);
-    if (sign == '/') return quotient(rng, std::move(left), steps);
+    if (sign == '/') return quotient(rng, left, steps);
     Expression right = expression(rng, random_between(rng, 0, depth - 1), steps);
     if (rng.below(2) == 1 && right.is_number) std::swap(left, right);
     if (sign == '*' && is_too_large(left.value, right.value)) sign = '-';
@@ -91,7 +91,7 @@ class ArithmeticTask : public GeneratedTask {
   }
 
   /// By a divisor of what is divided, so that it comes out whole.
-  Expression quotient(Rng& rng, Expression dividend, std::vector<std::string>& steps) const {
+  Expression quotient(Rng& rng, const Expression& dividend, std::vector<std::string>& steps) const {
     if (dividend.is_number) {
       const std::int64_t divisor = random_between(rng, 1, largest_);
       const std::int64_t value = random_between(rng, 0, largest_ / divisor);

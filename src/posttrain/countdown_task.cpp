@@ -93,6 +93,7 @@ class CountdownTask : public GeneratedTask {
   static ReachedNumber combine(Rng& rng, const std::vector<std::int64_t>& numbers,
                                std::vector<std::string>& steps) {
     std::vector<ReachedNumber> left;
+    left.reserve(numbers.size());
     for (const std::int64_t number : numbers) left.push_back({number, std::to_string(number), true});
     while (left.size() > 1) {
       shuffle_items(rng, left);

@@ -90,7 +90,7 @@ class EvalRound {
         // One such problem must not end the evaluation of all others.
         GivenAnswer none;
         none.reason = StopReason::context_full;
-        receive(std::move(asked), std::move(none));
+        receive(asked, std::move(none));
         continue;
       }
       request.id = next_id_++;
@@ -110,7 +110,7 @@ class EvalRound {
 
   void receive(GivenAnswer answer) {
     const auto asked = asked_.find(answer.id);
-    receive(std::move(asked->second), std::move(answer));
+    receive(asked->second, std::move(answer));
     asked_.erase(asked);
   }
 
@@ -120,7 +120,7 @@ class EvalRound {
     Problem problem;
   };
 
-  void receive(Asked asked, GivenAnswer answer) {
+  void receive(const Asked& asked, GivenAnswer answer) {
     const Task& task = *tasks_[asked.item.task];
     EvalSample sample;
     sample.reward = task.score(asked.problem, {answer.text, answer.tokens});

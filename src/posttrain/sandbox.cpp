@@ -218,6 +218,7 @@ std::string_view step_name(unsigned char step) {
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -424,7 +425,7 @@ std::filesystem::path find_executable(const std::string& name) {
   if (path != nullptr) places += path;
   for (std::size_t begin = 0; begin < places.size();) {
     const std::size_t end = std::min(places.find(':', begin), places.size());
-    const std::filesystem::path candidate = std::filesystem::path(places.substr(begin, end - begin)) / name;
+    std::filesystem::path candidate = std::filesystem::path(places.substr(begin, end - begin)) / name;
     if (candidate.is_absolute() && ::access(candidate.c_str(), X_OK) == 0) return candidate;
     begin = end + 1;
   }

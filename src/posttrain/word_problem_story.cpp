@@ -131,6 +131,7 @@ Story tell_sum_of_products(Rng& rng, std::int64_t steps, std::int64_t largest, c
     }
   }
   std::vector<std::int64_t> parts;
+  parts.reserve(amounts.size());
   for (const auto& [count, each] : amounts)
     parts.push_back(count == 0 ? each : calculate(story, count, '*', each));
   std::int64_t total = parts.front();
