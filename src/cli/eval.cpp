@@ -27,6 +27,7 @@
 #include "posttrain/eval_summary.h"
 #include "posttrain/prompt_format.h"
 #include "posttrain/task_registry.h"
+#include "text/chat_format.h"
 #include "train/run_facts.h"
 
 namespace fathom::cli {
@@ -76,7 +77,9 @@ bool ask_model(const EvalCommand& options, const TextModel& model,
   ThreadPool pool(options.threads);
   const Transformer transformer(model.config, model.weights, model.config.max_position_embeddings);
   AnswerEngine engine(pool, model, transformer, options.engine);
-  const auto format = make_prompt_format(options.settings.format);
+  const auto format = options.settings.format == "template"
+                          ? make_template_format(ChatFormat(model.tokenizer.chat_source()))
+                          : make_prompt_format(options.settings.format);
   const InterruptFlag interrupt;
   ProgressLine line;
   const double begin = monotonic_seconds();
@@ -119,10 +122,12 @@ void evaluate(EvalCommand options) {
   const auto tasks = make_tasks(options.tasks);
   const Split split = split_of(options.settings.split);
   for (const auto& task : tasks) static_cast<void>(eval_problems(*task, split, options.plan.count));
-  static_cast<void>(make_prompt_format(options.settings.format));
+  std::string& format = options.settings.format;
+  if (!format.empty() && format != "template") static_cast<void>(make_prompt_format(format));
   options.expert_memory.reserved_bytes = options.engine.cache_bytes;
   const TextModel model =
       load_text_model(options.model, options.expert_memory, options.lora, options.huge_pages);
+  if (format.empty()) format = model.tokenizer.chat_source().chat_template.empty() ? "plain" : "template";
   options.settings.model = run_name(options.model);
   options.settings.fingerprint = fmt::format("{:016x}", model_fingerprint(model.config, model.weights));
   EvalLog log(options.output, options.settings);
@@ -155,10 +160,10 @@ void run_eval_command(const EvalCommand& options) {
 }
 
 void add_generation_options(CLI::App& command, EvalSettings& settings) {
-  command
-      .add_option("--format", settings.format,
-                  "How questions are put: plain, deepseek (its chat tokens) or none")
-      ->capture_default_str();
+  command.add_option(
+      "--format", settings.format,
+      "How questions are put: by the model's chat template, plain, deepseek (its chat tokens) or none "
+      "(default: template where the model has one, else plain)");
   command.add_option("--prefix", settings.prefix, "Text that each answer begins with, as \"<think>\"");
   command.add_option("--temperature", settings.temperature, "Of samples")
       ->check(CLI::Range(1e-3, 100.0))

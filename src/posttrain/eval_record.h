@@ -19,7 +19,7 @@ struct EvalSettings {
   std::string fingerprint;  // of config and weights
   std::string split = "test";
   std::uint64_t seed = 0;
-  std::string format = "plain";
+  std::string format;  // of prompts, see `PromptFormat::name`
   std::string prefix;  // see `AnswerRequest`
   double temperature = 1.0;
   double top_p = 1.0;

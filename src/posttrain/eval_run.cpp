@@ -85,7 +85,8 @@ class EvalRound {
     while (const auto item = queue_.next(log_)) {
       Asked asked{*item, tasks_[item->task]->problem(split_, settings_.seed, item->index)};
       AnswerRequest request;
-      request.prompt = tokenizer_.encode(format_.prompt(asked.problem.turns) + settings_.prefix);
+      request.prompt =
+          tokenizer_.encode(format_.prompt(asked.problem.turns) + settings_.prefix, !format_.begins_text());
       if (std::ssize(request.prompt) >= max_positions_) {
         // One such problem must not end the evaluation of all others.
         GivenAnswer none;

@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <nlohmann/json.hpp>
+#include <utility>
+
 #include "base/error.h"
 
 namespace fathom {
@@ -47,6 +50,23 @@ class DeepSeekFormat : public PromptFormat {
   }
 };
 
+class TemplateFormat : public PromptFormat {
+ public:
+  explicit TemplateFormat(ChatFormat format) : format_(std::move(format)) {}
+  [[nodiscard]] std::string_view name() const override { return "template"; }
+  [[nodiscard]] std::string prompt(std::span<const ChatTurn> turns) const override {
+    OrderedJson messages = OrderedJson::array();
+    for (const ChatTurn& turn : turns) messages.push_back({{"role", turn.role}, {"content", turn.content}});
+    ChatTemplateOptions options;
+    options.add_generation_prompt = true;
+    return format_.render(messages, std::move(options)).text;
+  }
+  [[nodiscard]] bool begins_text() const override { return true; }
+
+ private:
+  ChatFormat format_;
+};
+
 class BareFormat : public PromptFormat {
  public:
   [[nodiscard]] std::string_view name() const override { return "none"; }
@@ -63,7 +83,12 @@ std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name) {
   if (name == "plain") return std::make_unique<PlainFormat>();
   if (name == "deepseek") return std::make_unique<DeepSeekFormat>();
   if (name == "none") return std::make_unique<BareFormat>();
-  throw UsageError(fmt::format("there is no prompt format \"{}\": plain, deepseek or none", printable(name)));
+  throw UsageError(
+      fmt::format("there is no prompt format \"{}\": template, plain, deepseek or none", printable(name)));
+}
+
+std::unique_ptr<PromptFormat> make_template_format(ChatFormat format) {
+  return std::make_unique<TemplateFormat>(std::move(format));
 }
 
 }  // namespace fathom

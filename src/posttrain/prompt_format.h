@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "posttrain/task.h"
+#include "text/chat_format.h"
 
 namespace fathom {
 
@@ -16,8 +17,10 @@ class PromptFormat {
   virtual ~PromptFormat() = default;
 
   [[nodiscard]] virtual std::string_view name() const = 0;
-  /// Up to where the assistant speaks. The tokenizer puts its own tokens (BOS) around it.
+  /// Up to where the assistant speaks.
   [[nodiscard]] virtual std::string prompt(std::span<const ChatTurn> turns) const = 0;
+  /// Whether the prompt has the tokens that begin a text: else the tokenizer puts its own (BOS) around it.
+  [[nodiscard]] virtual bool begins_text() const { return false; }
   /// Text that ends an answer and is not part of it, beside the tokens that do.
   [[nodiscard]] virtual std::vector<std::string> stops() const { return {}; }
 };
@@ -25,5 +28,7 @@ class PromptFormat {
 /// "plain" (Question: ... Answer:), "deepseek" (DeepSeek's tokens for user and assistant), "none" (contents,
 /// a line each). Throws `UsageError` for any other name.
 std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name);
+/// "template": the model's own chat template.
+std::unique_ptr<PromptFormat> make_template_format(ChatFormat format);
 
 }  // namespace fathom

@@ -33,10 +33,10 @@ TEST_F(TaskCommandTest, WritesChatsWhoseSolutionsItScoresAsRight) {
   std::string line;
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(std::getline(lines, line));
-    const auto json = nlohmann::json::parse(line);
-    EXPECT_EQ(json.at("messages").back().at("role"), "assistant");
-    EXPECT_EQ(json.at("index"), i);
-    EXPECT_EQ(json.at("split"), "test");
+    const auto chat = nlohmann::json::parse(line);
+    EXPECT_EQ(chat.at("messages").back().at("role"), "assistant");
+    EXPECT_EQ(chat.at("index"), i);
+    EXPECT_EQ(chat.at("split"), "test");
   }
   const ProgramResult scored = run_fathom({"task", "words", "--score", file("p.jsonl")});
   ASSERT_EQ(scored.status, 0) << scored.err;
@@ -50,10 +50,10 @@ TEST_F(TaskCommandTest, AnswersAreScoredLineByLine) {
       << "\n";
   const ProgramResult scored = run_fathom({"task", "arithmetic", "--score", file("a.jsonl")});
   ASSERT_EQ(scored.status, 0) << scored.err;
-  const auto json = nlohmann::json::parse(scored.out);
-  EXPECT_EQ(json.at("accuracy"), 0.0);
-  EXPECT_EQ(json.at("format"), 1.0);
-  EXPECT_EQ(json.at("extracted"), "5");
+  const auto score = nlohmann::json::parse(scored.out);
+  EXPECT_EQ(score.at("accuracy"), 0.0);
+  EXPECT_EQ(score.at("format"), 1.0);
+  EXPECT_EQ(score.at("extracted"), "5");
 }
 
 TEST_F(TaskCommandTest, ListsAllTasksWithTheirOptions) {

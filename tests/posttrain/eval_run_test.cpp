@@ -113,7 +113,7 @@ TEST_F(EvalRunTest, WhatCannotBeAnsweredIsSaid) {
   tasks_.push_back(make_task("words"));
   EXPECT_THAT(error_of([&] { run("all.jsonl", {.count = 0}, 1); }),
               HasSubstr("has no end: say how many problems, as --count 200"));
-  EXPECT_THAT(error_of([] { make_prompt_format("chatml"); }), HasSubstr("plain, deepseek or none"));
+  EXPECT_THAT(error_of([] { make_prompt_format("chatml"); }), HasSubstr("template, plain, deepseek or none"));
 }
 
 TEST(PromptFormatTest, FormatsPutTurnsAsTheirModelsReadThem) {
@@ -126,6 +126,16 @@ TEST(PromptFormatTest, FormatsPutTurnsAsTheirModelsReadThem) {
             "Assistant\uFF5C>2<\uFF5C"
             "end\u2581of\u2581sentence\uFF5C><\uFF5CUser\uFF5C>2+2?<\uFF5C"
             "Assistant\uFF5C>");
+  ChatSource source;
+  source.where = "m";
+  source.chat_template =
+      "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}[me]{% endif %}";
+  source.special_tokens = {{"bos_token", "<s>"}};
+  const auto by_template = make_template_format(ChatFormat(source));
+  EXPECT_EQ(by_template->prompt(turns), "<s>[system]Be brief.[user]1+1?[assistant]2[user]2+2?[me]");
+  EXPECT_TRUE(by_template->begins_text()) << "the template has put BOS there";
+  EXPECT_FALSE(make_prompt_format("plain")->begins_text());
 }
 
 }  // namespace
