@@ -10,6 +10,7 @@
 #include "infer/generator.h"
 #include "infer/text_model.h"
 #include "support/error_text.h"
+#include "support/shared_data.h"
 #include "support/tiny_checkpoint.h"
 
 namespace fathom {
@@ -19,8 +20,6 @@ using testing::HasSubstr;
 
 class ConversationTest : public testing::Test {
  protected:
-  void TearDown() override { std::filesystem::remove(path_); }
-
   [[nodiscard]] Conversation empty(LatentType type, std::int64_t capacity = 128) const {
     return {LatentCache(model_.config, capacity, type), {}};
   }
@@ -30,7 +29,8 @@ class ConversationTest : public testing::Test {
   }
 
   static constexpr std::uint64_t kFingerprint = 5;
-  const std::filesystem::path path_ = std::filesystem::path(testing::TempDir()) / "conversation_test";
+  const test::TemporaryFolder folder_;
+  const std::filesystem::path path_ = folder_.path() / "conversation";
   TextModel model_ = load_text_model(test::tiny_checkpoint("tiny_f32"));
   std::vector<std::int32_t> prompt_ = test::tiny_expectations("tiny_f32").front().ids;
   ThreadPool pool_{1};

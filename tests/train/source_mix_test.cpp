@@ -192,8 +192,8 @@ TEST_F(MixedLoaderTest, HostileManifestsAreRefused) {
     return error_of([&] { load_data_manifest(folder_.path()); });
   };
   const auto shard = [](Json& json) -> Json& { return json["splits"]["train"]["shards"][1]; };
-  EXPECT_THAT(error_with([](Json& json) { json["version"] = 3; }),
-              HasSubstr("version 3, this program reads"));
+  EXPECT_THAT(error_with([](Json& json) { json["version"] = 4; }),
+              HasSubstr("version 4, this program reads"));
   EXPECT_THAT(error_with([](Json& json) { json["sources"] = Json::array(); }), HasSubstr("sources"));
   EXPECT_THAT(error_with([](Json& json) { json["sources"][0]["weight"] = 0; }), HasSubstr("weight"));
   EXPECT_THAT(error_with([](Json& json) { json["sources"][0]["name"] = 3; }), HasSubstr("name"));

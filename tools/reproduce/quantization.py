@@ -10,7 +10,6 @@ Needs torch, transformers, safetensors, gguf.
 
 import ctypes
 import json
-import math
 import pathlib
 import subprocess
 import sys
@@ -103,16 +102,15 @@ class Model:
                 weights[name] = matrices[short]
         self.module.load_state_dict(weights)
 
-    def perplexity(self, tokens: torch.Tensor) -> float:
-        loss, count = 0.0, 0
+    def nats(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Mean of each sequence, [sequences]."""
+        means = []
         with torch.no_grad():
             for batch in tokens.split(BATCH):
                 logits = self.module(batch, use_cache=False).logits[:, :-1]
-                targets = batch[:, 1:].reshape(-1)
-                logits = logits.reshape(len(targets), -1).double()
-                loss += torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-                count += len(targets)
-        return math.exp(loss / count)
+                loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2).double(), batch[:, 1:], reduction="none")
+                means.append(loss.mean(1))
+        return torch.cat(means)
 
     def importance(self, tokens: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Sums of squares of each matrix's inputs, [matrices, columns], and tokens, [matrices]."""
@@ -203,8 +201,8 @@ def main() -> None:
         prior = squares.sum(0) / counts.sum()
         means[name] = ((squares + PRIOR_TOKENS * prior) / (counts + PRIOR_TOKENS)[:, None]).float().numpy()
 
-    print(f"F32: perplexity {model.perplexity(held_out):.4f} of {held_out.numel()} held-out tokens")
-    print(f"{'type':8} {'importance':10} {'fathom':>9} {'llama.cpp':>9}")
+    print(f"F32: perplexity {model.nats(held_out).mean().exp():.4f} of {held_out.numel()} held-out tokens")
+    print(f"{'type':8} {'importance':10} {'fathom':>9} {'llama.cpp':>9}   difference, twice its standard error over sequences")
     with tempfile.TemporaryDirectory() as folder:
         source, imatrix, target = (pathlib.Path(folder) / f"{name}.gguf" for name in ("f32", "imatrix", "quantised"))
         write_gguf(source, {name: m.numpy() for name, m in model.matrices().items()}, "model")
@@ -218,13 +216,18 @@ def main() -> None:
                 command = [fathom, "quantize", source, target, "--type", "Q8_0", "--recipe", f".={kind}"]
                 subprocess.run(command + (["--imatrix", imatrix] if weighted else []), check=True, capture_output=True)
                 model.use(decoded(target))
-                ours = model.perplexity(held_out)
+                ours = model.nats(held_out)
                 model.use({
                     name: quantised_by_peer(library, kind, matrix, means.get(name) if weighted else None)
                     for name, matrix in model.matrices().items()
                 })
-                theirs = model.perplexity(held_out)
-                print(f"{kind:8} {'yes' if weighted else 'no':10} {ours:9.4f} {theirs:9.4f}", flush=True)
+                theirs = model.nats(held_out)
+                more = ours - theirs
+                print(
+                    f"{kind:8} {'yes' if weighted else 'no':10} {ours.mean().exp():9.4f} {theirs.mean().exp():9.4f}"
+                    f"   {100 * more.mean():+.3f} % ± {200 * more.std() / len(more) ** 0.5:.3f} %",
+                    flush=True,
+                )
 
 
 main()
