@@ -19,6 +19,7 @@ void add_convert(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_prepare(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_rl(CLI::App& app);
 void add_run(CLI::App& app);
 void add_score(CLI::App& app);
 void add_sft(CLI::App& app);

@@ -49,6 +49,7 @@ int run_program(int argc, char** argv) {
   fathom::cli::add_task(app);
   fathom::cli::add_train(app);
   fathom::cli::add_sft(app);
+  fathom::cli::add_rl(app);
   fathom::cli::add_eval(app);
   fathom::cli::add_bench(app);
   fathom::cli::add_compare(app);

@@ -40,6 +40,7 @@ struct GenerationStats {
 
 struct Answer {
   std::vector<std::int32_t> tokens;  // without the end-of-text token
+  std::int32_t end_token = -1;       // that one, where one ended it
   std::string text;
   StopReason reason = StopReason::end_of_text;
   GenerationStats stats;

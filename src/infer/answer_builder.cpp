@@ -63,7 +63,10 @@ bool AnswerBuilder::push(std::int32_t token) {
   } else {
     ++answer_.stats.decode_steps;
   }
-  if (!ignore_eos_ && ends_text(token)) return end(StopReason::end_of_text);
+  if (!ignore_eos_ && ends_text(token)) {
+    answer_.end_token = token;
+    return end(StopReason::end_of_text);
+  }
   answer_.tokens.push_back(token);
   show(stops_.push(decoder_.push(token)));
   if (stops_.stopped()) return end(StopReason::stop_string);

@@ -86,6 +86,7 @@ class AnswerEngine::Round {
     std::int64_t limit = 0;  // tokens of the whole answer; 0: none
     std::string text;        // so far
     std::int64_t tokens = 0;
+    std::vector<std::int32_t> ids;
     bool has_budget = true;  // for thinking, which is not used up or past yet
     bool was_cut = false;
   };
@@ -107,11 +108,15 @@ class AnswerEngine::Round {
   void receive(std::size_t key, Asked asked, const Answer& answer) {
     asked.text += answer.text;
     asked.tokens += std::ssize(answer.tokens);
+    asked.ids.insert(asked.ids.end(), answer.tokens.begin(), answer.tokens.end());
     const bool is_first_part =
         asked.request.think_tokens > 0 && asked.has_budget && is_thinking_possible(asked);
     if (is_first_part && answer.reason == StopReason::max_tokens)
       if (go_on(key, asked, answer)) return;
-    on_answer_({asked.request.id, std::move(asked.text), asked.tokens, answer.reason, asked.was_cut});
+    if (answer.reason == StopReason::end_of_text && answer.end_token >= 0)
+      asked.ids.push_back(answer.end_token);
+    on_answer_({asked.request.id, std::move(asked.text), asked.tokens, answer.reason, asked.was_cut,
+                std::move(asked.ids)});
   }
 
   /// Behind the budget for thinking: the rest of the answer, with the block closed where it is open.
@@ -122,6 +127,7 @@ class AnswerEngine::Round {
     if (is_thinking(asked.text)) {
       const std::vector<std::int32_t> forced = engine_.model_.tokenizer.encode(kEndOfThinking, false);
       prompt.insert(prompt.end(), forced.begin(), forced.end());
+      asked.ids.insert(asked.ids.end(), forced.begin(), forced.end());
       asked.text += kEndOfThinking;
       asked.tokens += std::ssize(forced);
       asked.was_cut = true;

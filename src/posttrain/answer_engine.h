@@ -33,6 +33,8 @@ struct GivenAnswer {
   std::int64_t tokens = 0;
   StopReason reason = StopReason::end_of_text;
   bool was_cut = false;  // its thinking
+  /// What the model chose and was given after the prompt, with the end-of-text token where that ended it.
+  std::vector<std::int32_t> ids = {};
 };
 
 struct AnswerEngineOptions {
