@@ -45,7 +45,7 @@ struct SftOptions {
 
 /// The data folder in the run's own, made where it is not there yet.
 std::filesystem::path chat_data(const SftOptions& options, const std::filesystem::path& model) {
-  const std::filesystem::path folder = std::filesystem::path(options.output) / "data";
+  std::filesystem::path folder = std::filesystem::path(options.output) / "data";
   if (is_data_folder(folder)) {
     require(options.resume,
             "{}: already holds a run's chats: add --resume to continue, or choose another --output",

@@ -1,5 +1,6 @@
 #include "posttrain/policy_trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -22,8 +23,8 @@ std::vector<std::size_t> all_of(std::span<const Rollout> rollouts) {
 }  // namespace
 
 PolicyTrainer::PolicyTrainer(const Transformer& policy, const Transformer* reference, Optimizer& optimizer,
-                             PolicyTrainerOptions options)
-    : policy_(policy), reference_(reference), optimizer_(optimizer), options_(std::move(options)) {
+                             const PolicyTrainerOptions& options)
+    : policy_(policy), reference_(reference), optimizer_(optimizer), options_(options) {
   validate_policy_loss_options(options_.loss);
   require(options_.updates > 0 && options_.pass_tokens > 0, "{} updates of a step, in passes of {} tokens",
           options_.updates, options_.pass_tokens);

@@ -36,7 +36,7 @@ class PolicyTrainer {
   /// Keeps references.
   /// @param reference  the policy that the KL term holds on to; null where there is no such term
   PolicyTrainer(const Transformer& policy, const Transformer* reference, Optimizer& optimizer,
-                PolicyTrainerOptions options);
+                const PolicyTrainerOptions& options);
 
   /// One step. The policy is the one that gave the answers; advantages are set.
   /// @param step  from 0, for the optimizer's moments
