@@ -18,9 +18,9 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
-#include "cli/interrupt.h"
 #include "cli/job.h"
 #include "cli/run_forecast.h"
+#include "cli/train_run.h"
 #include "dist/collectives.h"
 #include "infer/text_model.h"
 #include "posttrain/chat_samples.h"
@@ -133,19 +133,12 @@ void sft(const SftOptions& options, Communicator& ranks) {
   train_options.resume = options.resume;
   const RunForecast forecast = forecast_run(train_options, machines_of(ranks), /*measure=*/false, pool);
   require_memory(forecast);
-  const InterruptFlag interrupted;
-  train_options.stop = &interrupted.raised();
-  const EndWatch watch(ranks, interrupted, options.output);
-  const TrainResult result = train(train_options, ranks, pool);
-  if (ranks.rank() > 0) return;
-  if (result.evaluation)
-    log_info("loss of held-out answers {:.4f} nats a token (after step {})", result.evaluation->loss,
-             result.evaluation->step);
-  if (!result.checkpoint.empty()) log_info("model: {}", result.checkpoint.string());
-  log_info("report: {}/report.html", options.output);
-  if (!result.complete)
-    log_info("stopped after step {} of {}: continue with `fathom train --resume --output {}`", result.step,
-             train_options.training.steps, options.output);
+  const std::optional<TrainResult> result = train_until_interrupted(train_options, ranks, pool);
+  if (!result) return;
+  if (result->evaluation)
+    log_info("loss of held-out answers {:.4f} nats a token (after step {})", result->evaluation->loss,
+             result->evaluation->step);
+  announce_end(train_options, *result);
 }
 
 }  // namespace

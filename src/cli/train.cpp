@@ -14,9 +14,9 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
-#include "cli/interrupt.h"
 #include "cli/job.h"
 #include "cli/run_forecast.h"
+#include "cli/train_run.h"
 #include "dist/collectives.h"
 #include "infer/text_model.h"
 #include "train/checkpoint.h"
@@ -114,22 +114,15 @@ void train(const Options& options, Communicator& ranks) {
   const RunForecast forecast = forecast_run(train_options, machines, /*measure=*/false, pool);
   require_memory(forecast);
   train_options.on_start = [&] { log_info("{}", brief_text(forecast)); };
-  const InterruptFlag interrupted;
-  train_options.stop = &interrupted.raised();
-  const EndWatch watch(ranks, interrupted, options.output);
-  const TrainResult result = fathom::train(train_options, ranks, pool);
-  if (ranks.rank() > 0) return;
+  const std::optional<TrainResult> result = train_until_interrupted(train_options, ranks, pool);
+  if (!result) return;
 
-  if (result.evaluation)
+  if (result->evaluation)
     log_info("held-out loss {:.4f} nats per token, {:.4f} bits per byte (after step {})",
-             result.evaluation->loss, result.evaluation->bits_per_byte, result.evaluation->step);
-  if (result.evaluation && !result.evaluation->source_loss.empty())
-    log_info("held-out loss by source: {}", source_loss_text(result.evaluation->source_loss));
-  if (!result.checkpoint.empty()) log_info("model: {}", result.checkpoint.string());
-  log_info("report: {}/report.html", options.output);
-  if (!result.complete)
-    log_info("stopped after step {} of {}: continue with `fathom train --resume --output {}`", result.step,
-             train_options.training.steps, options.output);
+             result->evaluation->loss, result->evaluation->bits_per_byte, result->evaluation->step);
+  if (result->evaluation && !result->evaluation->source_loss.empty())
+    log_info("held-out loss by source: {}", source_loss_text(result->evaluation->source_loss));
+  announce_end(train_options, *result);
 }
 
 }  // namespace
