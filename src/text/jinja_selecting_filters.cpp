@@ -27,19 +27,35 @@ int depth_of(const Value& value, const Arguments& arguments) {
   return depth;
 }
 
+/// A value's items, of which nothing is looked at before the first is asked for.
+class LateItems {
+ public:
+  explicit LateItems(Value value) : value_(std::move(value)) {}
+
+  /// Whether there is something to go through: not so where the value counts as false.
+  bool has_any(Interpreter& interpreter) {
+    if (!is_begun_) {
+      is_begun_ = true;
+      if (is_true(value_)) next_ = iterate(interpreter.budget(), value_);
+    }
+    return static_cast<bool>(next_);
+  }
+  std::optional<Value> next(Interpreter& interpreter) {
+    return has_any(interpreter) ? next_() : std::nullopt;
+  }
+
+ private:
+  Value value_;
+  NextItem next_;
+  bool is_begun_ = false;
+};
+
 /// `map("filter", ...)` or `map(attribute="name", default=...)`
 Value map_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
-  // Nothing is looked at before the first item is asked for.
   return Value::iterator(
       interpreter.budget(),
-      [&interpreter, value, arguments, next = NextItem(),
-       is_begun = false]() mutable -> std::optional<Value> {
-        if (!is_begun) {
-          is_begun = true;
-          if (is_true(value)) next = iterate(interpreter.budget(), value);
-        }
-        if (!next) return std::nullopt;
-        auto item = next();
+      [&interpreter, arguments, items = LateItems(value)]() mutable -> std::optional<Value> {
+        auto item = items.next(interpreter);
         if (!item) return std::nullopt;
         if (arguments.positional.empty()) {
           const Parameters given("map", arguments, {"attribute", "default"});
@@ -62,16 +78,11 @@ template <bool wanted, bool by_attribute>
 Value select_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   return Value::iterator(
       interpreter.budget(),
-      [&interpreter, value, arguments, next = NextItem(),
-       is_begun = false]() mutable -> std::optional<Value> {
-        if (!is_begun) {
-          is_begun = true;
-          if (is_true(value)) next = iterate(interpreter.budget(), value);
-        }
-        if (!next) return std::nullopt;
+      [&interpreter, arguments, items = LateItems(value)]() mutable -> std::optional<Value> {
         constexpr std::size_t kTest = by_attribute ? 1 : 0;
-        if (arguments.positional.size() < kTest) fault("Missing parameter for attribute name");
-        while (auto item = next()) {
+        if (items.has_any(interpreter) && arguments.positional.size() < kTest)
+          fault("Missing parameter for attribute name");
+        while (auto item = items.next(interpreter)) {
           Value subject = *item;
           if (by_attribute) subject = value_at_path(interpreter, subject, arguments.positional[0]);
           bool holds = false;
