@@ -68,9 +68,9 @@ DataManifest prepare_chats(const ChatDataOptions& options,
   require(!is_data_folder(options.output),
           "{}: holds prepared data already: choose another folder, or remove it", options.output.string());
   install_tokenizer(options.tokenizer, options.output);
-  const Tokenizer tokenizer = Tokenizer::load(options.output);
   // The model's folder may have templates in files of their own, which a data folder has not.
-  const ChatSource source = named_chat_source(Tokenizer::load(options.tokenizer), options.chat_template);
+  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+  const ChatSource source = named_chat_source(tokenizer, options.chat_template);
   const ChatFormat format(source);
   put_templates(options.output, source);
 

@@ -85,8 +85,7 @@ class EvalRound {
     while (const auto item = queue_.next(log_)) {
       Asked asked{*item, tasks_[item->task]->problem(split_, settings_.seed, item->index)};
       AnswerRequest request;
-      request.prompt =
-          tokenizer_.encode(format_.prompt(asked.problem.turns) + settings_.prefix, !format_.begins_text());
+      request.prompt = prompt_ids(tokenizer_, format_, asked.problem.turns, settings_.prefix);
       if (std::ssize(request.prompt) >= max_positions_) {
         // One such problem must not end the evaluation of all others.
         GivenAnswer none;

@@ -60,9 +60,13 @@ OrderedJson to_json(const GrpoEvaluation& e) {
   return {{"step", e.step}, {"test_accuracy", e.accuracy}, {"test_length", e.length}};
 }
 
-ModelConfig config_of_folder(const std::filesystem::path& folder) {
+/// A model whose weights are f32, to be trained.
+TextModel policy_of(const std::filesystem::path& folder, bool is_checkpoint) {
   const std::filesystem::path file = folder / "config.json";
-  return model_config_from_json(read_json_file(file), file.string());
+  const ModelConfig config = model_config_from_json(read_json_file(file), file.string());
+  return {folder, config,
+          is_checkpoint ? load_training_weights(folder, config) : load_initial_weights(folder, config),
+          Tokenizer::load(folder)};
 }
 
 /// One run.
@@ -75,10 +79,7 @@ class GrpoRun {
         folder_(options.output),
         resumed_(find_checkpoint()),
         source_(resumed_ ? RunFolder::checkpoint_of(options.output, *resumed_) : options.model),
-        model_{source_, config_of_folder(source_),
-               resumed_ ? load_training_weights(source_, config_of_folder(source_))
-                        : load_initial_weights(source_, config_of_folder(source_)),
-               Tokenizer::load(source_)},
+        model_(policy_of(source_, resumed_.has_value())),
         transformer_(model_.config, model_.weights, model_.config.max_position_embeddings),
         optimizer_(model_.config, model_.weights),
         format_(make_template_format(ChatFormat(named_chat_source(model_.tokenizer, options.chat_template)))),
@@ -173,7 +174,7 @@ class GrpoRun {
                                           std::uint64_t seed) const {
     AnswerRequest request;
     request.id = id;
-    request.prompt = model_.tokenizer.encode(format_->prompt(problem.turns), !format_->begins_text());
+    request.prompt = prompt_ids(model_.tokenizer, *format_, problem.turns);
     request.options.max_tokens = options_.max_tokens;
     request.options.sampling.temperature = temperature;
     request.options.sampling.seed = seed;

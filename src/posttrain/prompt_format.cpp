@@ -87,6 +87,11 @@ std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name) {
       fmt::format("there is no prompt format \"{}\": template, plain, deepseek or none", printable(name)));
 }
 
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const PromptFormat& format,
+                                     std::span<const ChatTurn> turns, std::string_view prefix) {
+  return tokenizer.encode(format.prompt(turns).append(prefix), !format.begins_text());
+}
+
 std::unique_ptr<PromptFormat> make_template_format(ChatFormat format) {
   return std::make_unique<TemplateFormat>(std::move(format));
 }

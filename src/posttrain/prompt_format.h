@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "posttrain/task.h"
 #include "text/chat_format.h"
+#include "text/tokenizer.h"
 
 namespace fathom {
 
@@ -28,6 +30,10 @@ class PromptFormat {
 /// "plain" (Question: ... Answer:), "deepseek" (DeepSeek's tokens for user and assistant), "none" (contents,
 /// a line each). Throws `UsageError` for any other name.
 std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name);
+/// A prompt as the model reads it. @param prefix  that the answer begins with
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const PromptFormat& format,
+                                     std::span<const ChatTurn> turns, std::string_view prefix = {});
+
 /// "template": the model's own chat template.
 std::unique_ptr<PromptFormat> make_template_format(ChatFormat format);
 
